@@ -114,3 +114,7 @@ class UnavailableError(DevPocketError):
     """A part that is needed does not answer now; the same request may work later."""
 
     default_code = "unavailable"
+
+
+class ConfigurationError(Exception):
+    """The settings, the machine or a part named in the settings does not allow a start; one line for the operator."""

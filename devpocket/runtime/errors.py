@@ -3,7 +3,7 @@
 from devpocket.errors import DevPocketError
 
 
-class RuntimeFailure(DevPocketError):
+class DriverError(DevPocketError):
     """The environment cannot do what was asked; ``public`` is a sentence for its user."""
 
-    default_code = "runtime_failure"
+    default_code = "driver_error"

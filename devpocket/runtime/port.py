@@ -2,7 +2,7 @@
 
 A runtime is a driver. Its ``ensure_*`` calls are idempotent, return facts, and know neither users nor plans; calling
 one twice, from two processes, or after a crash in the middle is harmless. Expected failures are
-:class:`~devpocket.runtime.errors.RuntimeFailure` (a sentence for the user of the environment), a runtime that does
+:class:`~devpocket.runtime.errors.DriverError` (a sentence for the user of the environment), a runtime that does
 not answer is :class:`devpocket.errors.UnavailableError`.
 """
 
@@ -164,7 +164,7 @@ class Runtime(Protocol):
     async def attach(self, environment_id: EnvironmentId, size: TerminalSize) -> Terminal:
         """Attach one more tmux client, inside the environment; the session is made anew if it was killed.
 
-        Raises RuntimeFailure when the environment does not run.
+        Raises DriverError when the environment does not run.
         """
         ...
 
