@@ -47,20 +47,6 @@ class EnvironmentStatus(StrEnum):
     ERROR = "error"
 
 
-STATUS_OF_PHASE: Mapping[EnvironmentPhase, EnvironmentStatus] = {
-    EnvironmentPhase.REQUESTED: EnvironmentStatus.CREATING,
-    EnvironmentPhase.PROVISIONING: EnvironmentStatus.CREATING,
-    EnvironmentPhase.INSTALLING: EnvironmentStatus.CREATING,
-    EnvironmentPhase.CONFIGURING: EnvironmentStatus.CREATING,
-    EnvironmentPhase.RUNNING: EnvironmentStatus.RUNNING,
-    EnvironmentPhase.STOPPING: EnvironmentStatus.STOPPED,
-    EnvironmentPhase.STOPPED: EnvironmentStatus.STOPPED,
-    EnvironmentPhase.FAILED: EnvironmentStatus.ERROR,
-    EnvironmentPhase.DELETING: EnvironmentStatus.TERMINATED,
-    EnvironmentPhase.DELETED: EnvironmentStatus.TERMINATED,
-}
-
-
 @dataclass(frozen=True, slots=True)
 class ResourceLimits:
     """What an environment may use, in Kubernetes' notation: ``500m`` of CPU, ``1Gi`` of memory and of storage.
@@ -148,8 +134,20 @@ class Environment:
 
     @property
     def status(self) -> EnvironmentStatus:
-        """What the app is told."""
-        return STATUS_OF_PHASE[self.phase]
+        """What the app is told: where the environment is bound for, as soon as that was asked for.
+
+        The app never polls. It asks once after a command, so an accepted start has to read ``creating`` at once and
+        an accepted stop ``stopped``, however far the driving is.
+        """
+        if self.desired is DesiredState.DELETED:
+            return EnvironmentStatus.TERMINATED
+        if self.phase is EnvironmentPhase.FAILED and self.is_settled:
+            return EnvironmentStatus.ERROR
+        if self.desired is DesiredState.STOPPED:
+            return EnvironmentStatus.STOPPED
+        if self.phase is EnvironmentPhase.RUNNING and self.is_settled:
+            return EnvironmentStatus.RUNNING
+        return EnvironmentStatus.CREATING
 
     @property
     def name_key(self) -> str:
