@@ -13,9 +13,10 @@ from typing import Any
 from actors.loop import Message
 from devpocket.domain.environments import Environment, EnvironmentStatus
 from devpocket.domain.events import EnvironmentEvent
+from devpocket.domain.templates import Wish
 from devpocket.domain.terminals import TerminalSize
 from devpocket.domain.users import Session, User
-from devpocket.ids import EnvironmentId, SessionId, UserId
+from devpocket.ids import SessionId, UserId
 from devpocket.runtime.port import Terminal, Usage
 
 
@@ -63,21 +64,6 @@ class TakeRequest(Message[RateLimitVerdict]):
 
 
 @dataclass(frozen=True, slots=True)
-class EnvironmentRequest:
-    """What a user asks for; None where nothing was said."""
-
-    name: str
-    template: str
-    """A template's id or its name."""
-    description: str = ""
-    cpu: str | None = None
-    memory: str | None = None
-    storage: str | None = None
-    max_instances: int | None = None
-    variables: Mapping[str, str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class CreateEnvironment(Message[Environment]):
     """Reserve a slot and write the environment; the rest goes on in the background.
 
@@ -85,7 +71,9 @@ class CreateEnvironment(Message[Environment]):
     taken name.
     """
 
-    request: EnvironmentRequest
+    template: str
+    """A template's id or its name."""
+    wish: Wish
 
 
 @dataclass(frozen=True, slots=True)
