@@ -19,6 +19,7 @@ from devpocket.settings.model import (
     Settings,
     StoreSettings,
 )
+from devpocket.settings.plans import load_plans
 from devpocket.settings.values import Secret, Url
 
 __all__ = [
@@ -41,5 +42,6 @@ __all__ = [
     "StoreSettings",
     "Url",
     "all_settings",
+    "load_plans",
     "load_settings",
 ]
