@@ -39,8 +39,8 @@ class PasswordSettings:
     """Passes over the memory."""
     memory_kib: int = 19_456
     """Memory of one hash, in KiB; the workers together use ``workers`` times as much."""
-    workers: int = max(1, (os.cpu_count() or 2) // 2)
-    """Threads; more than cores would only share them."""
+    workers: int = 1
+    """Threads; fewer than cores, so that one is left for terminals."""
     queue_limit: int = 256
     """Hashes that may wait or run at once; beyond that, callers are sent away."""
     nice: int = 10

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -42,14 +42,14 @@ class TokenType(StrEnum):
 class TokenSettings:
     """Keys and lifetimes. Raises :class:`ConfigurationError` for a key that is too short, or none."""
 
-    keys: tuple[bytes, ...]
+    keys: tuple[bytes, ...] = field(repr=False)
     """``SECRET_KEY``: the first signs, all verify, so that a key can be replaced without signing anybody out."""
-    access_ttl_s: int = 24 * 3600
+    access_ttl_s: float = 12 * 3600
     """How long an access token is good. The app cannot replace one while it is in use, and an ended session is
-    refused at once whatever its tokens say, so a day is kinder than an hour and no less safe."""
-    refresh_ttl_s: int = 30 * 24 * 3600
+    refused at once whatever its tokens say, so half a day is kinder than an hour and no less safe."""
+    refresh_ttl_s: float = 30 * 24 * 3600
     """How long somebody who does not come back stays signed in."""
-    leeway_s: int = 10
+    leeway_s: float = 10
     """How far ahead the clock of another server process may be."""
 
     def __post_init__(self) -> None:
@@ -157,7 +157,7 @@ class Tokens:
         return TokenPair(
             access_token=self._encode(access),
             refresh_token=self._encode(refresh),
-            expires_in_s=self._settings.access_ttl_s,
+            expires_in_s=int(self._settings.access_ttl_s),
             refresh_hash=hash_token(refresh_jti),
             refresh_expires_at=refresh_until,
         )
@@ -194,11 +194,6 @@ def hash_token(token: str) -> str:
 def successor(jti: str, session_id: SessionId, key: bytes) -> str:
     """Return the ``jti`` that follows ``jti`` in its session: without ``key`` as unguessable as a random one."""
     return hmac.new(key, f"refresh-successor:{session_id}:{jti}".encode(), hashlib.sha256).hexdigest()[:48]
-
-
-def parse_keys(secret_key: str) -> tuple[bytes, ...]:
-    """Return the keys of a comma-separated ``SECRET_KEY``, the one that signs first."""
-    return tuple(key.strip().encode() for key in secret_key.split(",") if key.strip())
 
 
 def _write(claims: TokenClaims) -> dict[str, str | int]:
