@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from actors.loop import Message
+from actors.dispatch import Message
 from devpocket.domain.environments import Environment, EnvironmentStatus
 from devpocket.domain.events import EnvironmentEvent
 from devpocket.domain.templates import Wish
@@ -289,6 +289,7 @@ class LogPage:
 
     environment_name: str
     lines: Sequence[LogLine]
+    total: int
     has_more: bool
 
 

@@ -1,0 +1,143 @@
+"""Drives one environment: holds the lease, decides, writes under the fence, performs, one operation at a time."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from actors.driving import Driving
+from actors.journal import Journal
+from actors.ownership import Ownership
+from actors.ports import Ports
+from devpocket.domain.environments import Environment, EnvironmentPhase
+from devpocket.domain.lifecycle import Event, Instruction, OwnershipTaken, decide
+from devpocket.errors import NotFoundError
+from devpocket.ids import EnvironmentId
+from devpocket.store.environments import EnvironmentRecords
+from devpocket.store.errors import StaleFenceError
+
+
+class StartChild(Protocol):
+    """Runs a coroutine in a task that the actor owns."""
+
+    def __call__(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]": ...
+
+
+class Drive:
+    """The driving part of an environment's actor; every method is called from that actor's handlers alone."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        journal: Journal,
+        environment_id: EnvironmentId,
+        *,
+        start_child: StartChild,
+        ended: Callable[[int, Event | None], None],
+        lease_lost: Callable[[], None],
+    ) -> None:
+        self._ports = ports
+        self._journal = journal
+        self._id = environment_id
+        self._records = EnvironmentRecords(ports.store)
+        self._driving = Driving(ports, journal)
+        self._ownership = Ownership(ports, environment_id)
+        self._start_child = start_child
+        self._ended = ended
+        self._lease_lost = lease_lost
+        self._operation: asyncio.Task[None] | None = None
+        self._serial = 0
+
+    @property
+    def is_owner(self) -> bool:
+        """Whether this process holds the lease, as far as it knows."""
+        return self._ownership.lease is not None
+
+    @property
+    def is_operating(self) -> bool:
+        """Whether an instruction is being performed."""
+        return self._operation is not None
+
+    async def take_over(self, environment: Environment) -> bool:
+        """Become the owner where there is something to drive and nobody else does; tell whether this is one now."""
+        if environment.is_settled and environment.phase is not EnvironmentPhase.RUNNING:
+            return False
+        if await self._ownership.acquire() is None:
+            return False
+        self._start_child(self._ownership.keep(self._lease_lost), "keep lease")
+        await self.feed(OwnershipTaken())
+        return self.is_owner
+
+    async def feed(self, event: Event) -> None:
+        """Decide about ``event``, write the outcome under this owner's fence, and begin what follows.
+
+        Raises NotFoundError when the environment is gone. Does nothing for one that is not the owner.
+        """
+        lease = self._ownership.lease
+        if lease is None:
+            return
+        instructions: tuple[Instruction, ...] = ()
+        before: Environment | None = None
+        now = self._ports.clock.now()
+
+        def decided(environment: Environment) -> Environment:
+            nonlocal instructions, before
+            before = environment
+            changed, instructions = decide(environment, event, now)
+            return changed
+
+        try:
+            after = await self._records.change(self._id, decided, fence=lease.fence)
+        except StaleFenceError:
+            self.give_up()
+            return
+        except NotFoundError:
+            self.give_up()
+            raise
+        for instruction in instructions:
+            self.perform(after, instruction)
+        if before is not None and (before.phase, before.message) != (after.phase, after.message):
+            await self._journal.phase_changed(after)
+        if not instructions and after.is_settled and after.phase is not EnvironmentPhase.RUNNING:
+            await self._ownership.release()
+
+    def perform(self, environment: Environment, instruction: Instruction) -> None:
+        """Begin ``instruction`` in a child task; one that is under way is given up first."""
+        former = self._stop_operation()
+        operation = self._operate(self._serial, environment, instruction, former)
+        self._operation = self._start_child(operation, type(instruction).__name__)
+
+    async def operation_ended(self, serial: int, event: Event | None) -> bool:
+        """Feed the outcome in, unless that operation was given up; False when the environment is forgotten."""
+        if serial != self._serial:
+            return True
+        self._operation = None
+        if event is None:
+            self._ownership.forget()
+            return False
+        await self.feed(event)
+        return True
+
+    def give_up(self) -> None:
+        """Stop driving at once, without writing anything more: somebody else does."""
+        self._ownership.forget()
+        self._stop_operation()
+
+    async def hand_over(self) -> None:
+        """Give the lease up for another process to take at once."""
+        await self._ownership.release()
+
+    async def _operate(
+        self, serial: int, environment: Environment, instruction: Instruction, former: "asyncio.Task[None] | None"
+    ) -> None:
+        if former is not None:
+            await asyncio.wait([former])
+        lease = self._ownership.lease
+        if lease is not None:
+            self._ended(serial, await self._driving.perform(environment, instruction, lease))
+
+    def _stop_operation(self) -> "asyncio.Task[None] | None":
+        self._serial += 1
+        former, self._operation = self._operation, None
+        if former is not None:
+            former.cancel()
+        return former

@@ -1,0 +1,159 @@
+"""Performs the instructions of the life cycle: one instruction in, one event out. Cancelling is safe at any point."""
+
+import asyncio
+import logging
+from datetime import timedelta
+
+from actors.journal import Journal
+from actors.ports import Ports
+from devpocket.domain.environments import Environment, EnvironmentPhase
+from devpocket.domain.lifecycle import (
+    ContainerDeleted,
+    ContainerObserved,
+    ContainerStarted,
+    ContainerStopped,
+    DeadlinePassed,
+    DeleteContainer,
+    EnsureContainer,
+    EnsureInstallation,
+    EnsureTerminal,
+    Event,
+    ForgetEnvironment,
+    InstallationFailed,
+    InstallationSucceeded,
+    Instruction,
+    ObserveContainer,
+    OperationFailed,
+    RetryDue,
+    RetryLater,
+    StopContainer,
+    TerminalReady,
+)
+from devpocket.errors import DevPocketError, UnavailableError
+from devpocket.runtime.port import ContainerState, InstallationProgress, InstallationState
+from devpocket.store.port import Lease
+
+FASTEST_POLL_S = 0.02
+SLOWEST_POLL_S = 0.5
+LONGEST_DELETION_S = 600.0
+
+_LOG = logging.getLogger(__name__)
+_DEADLINES = (EnvironmentPhase.PROVISIONING, EnvironmentPhase.INSTALLING, EnvironmentPhase.CONFIGURING)
+
+
+class Driving:
+    """The hands of an environment's actor."""
+
+    def __init__(self, ports: Ports, journal: Journal) -> None:
+        self._ports = ports
+        self._runtime = ports.runtime
+        self._journal = journal
+
+    async def perform(self, environment: Environment, instruction: Instruction, lease: Lease) -> Event | None:
+        """Do what ``instruction`` says and return what has happened; None when the environment is forgotten."""
+        if isinstance(instruction, RetryLater):
+            await asyncio.sleep(instruction.delay_s)
+            return RetryDue()
+        try:
+            async with asyncio.timeout(self._remaining_s(environment, instruction)):
+                return await self._carry_out(environment, instruction, lease)
+        except TimeoutError:
+            if environment.phase in (*_DEADLINES, EnvironmentPhase.STOPPING, EnvironmentPhase.DELETING):
+                return DeadlinePassed()
+            return OperationFailed("The runtime does not answer.", transient=True)
+        except UnavailableError as error:
+            return OperationFailed(error.public, transient=True)
+        except DevPocketError as error:
+            _LOG.warning("environment %s: %s: %s", environment.id, type(instruction).__name__, error.detail or error)
+            return OperationFailed(error.public, transient=False)
+        except Exception:
+            _LOG.exception("environment %s: %s failed", environment.id, type(instruction).__name__)
+            return OperationFailed("Something went wrong on the server.", transient=True)
+
+    def _remaining_s(self, environment: Environment, instruction: Instruction) -> float:
+        settings = self._ports.settings.runtime
+        if isinstance(instruction, DeleteContainer | ForgetEnvironment):
+            return LONGEST_DELETION_S
+        if environment.phase not in _DEADLINES:
+            return settings.start_timeout_s
+        installing = isinstance(instruction, EnsureInstallation)
+        limit_s = settings.installation_timeout_s if installing else settings.start_timeout_s
+        until = environment.phase_since_at + timedelta(seconds=limit_s)
+        return max((until - self._ports.clock.now()).total_seconds(), 1.0)
+
+    async def _carry_out(self, environment: Environment, instruction: Instruction, lease: Lease) -> Event | None:
+        match instruction:
+            case EnsureContainer():
+                await self._runtime.ensure_running(environment.to_spec())
+                return ContainerStarted()
+            case EnsureInstallation():
+                return await self._install(environment, instruction.attempt)
+            case EnsureTerminal():
+                await self._runtime.ensure_installation_ended(environment.id)
+                await self._runtime.ensure_terminal(environment.to_spec())
+                return TerminalReady()
+            case ObserveContainer():
+                return await self._observe(environment)
+            case StopContainer():
+                await self._runtime.ensure_stopped(environment.id)
+                return ContainerStopped()
+            case DeleteContainer():
+                await self._runtime.ensure_deleted(environment.id)
+                return ContainerDeleted()
+            case ForgetEnvironment():
+                await self._forget(environment, lease)
+                return None
+        raise TypeError(f"no such instruction: {instruction!r}")
+
+    async def _observe(self, environment: Environment) -> Event:
+        state = await self._runtime.observe(environment.id)
+        return ContainerObserved(state is ContainerState.RUNNING)
+
+    async def _install(self, environment: Environment, attempt: int) -> Event:
+        """Begin the attempt, or join one that another process began, and follow it to its end."""
+        await self._runtime.ensure_installation(environment.to_spec(), attempt)
+        offset, pause_s = 0, FASTEST_POLL_S
+        while True:
+            progress = await self._runtime.installation(environment.id, attempt, offset)
+            if progress.text:
+                await self._journal.installation_output(environment, offset, progress.text)
+                offset, pause_s = progress.offset, FASTEST_POLL_S
+                continue
+            if progress.state is not InstallationState.RUNNING:
+                return await self._installed(environment, progress)
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 1.5, SLOWEST_POLL_S)
+
+    async def _installed(self, environment: Environment, progress: InstallationProgress) -> Event:
+        if progress.state is InstallationState.SUCCEEDED:
+            await self._journal.installation_ended(environment, "INFO", "The start-up scripts have ended well.")
+            return InstallationSucceeded()
+        if progress.state is InstallationState.ABSENT:
+            observed = await self._runtime.observe(environment.id)
+            if observed is not ContainerState.RUNNING:
+                return ContainerObserved(False)
+            return OperationFailed("The start-up scripts were interrupted.", transient=True)
+        command = " ".join(progress.failed_command.split())[:200]
+        reason = f"«{command}» ended with exit code {progress.exit_code}."
+        await self._journal.installation_ended(environment, "ERROR", reason)
+        return InstallationFailed(reason)
+
+    async def _forget(self, environment: Environment, lease: Lease) -> None:
+        """Remove what the store holds of it; the environment itself last, so that a crash leaves a reason to go on."""
+        store = self._ports.store
+        await store.logs.delete_by("environment_at", environment.id)
+        await store.metrics.delete_by("environment_at", environment.id)
+        await store.terminal_sessions.delete_by("environment", environment.id)
+        await store.release(slots_counter(environment.user_id), slot_member(environment))
+        await store.environments.delete(environment.id)
+        await store.forget_lease(lease)
+
+
+def slots_counter(user_id: str) -> str:
+    """Return the name of the counter of a user's environments."""
+    return f"environments:{user_id}"
+
+
+def slot_member(environment: Environment) -> str:
+    """Return how an environment is written into its user's counter; the time tells an abandoned reservation."""
+    return f"{environment.id}@{int(environment.created_at.timestamp() * 1000)}"

@@ -1,0 +1,123 @@
+"""What an environment's user can read of it: lines in the store, events for open sockets.
+
+Lines have ids that follow from what they say, so that a process which takes an environment over writes none twice.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from actors.ports import Ports
+from devpocket.bus.port import Topic
+from devpocket.domain.environments import Environment, EnvironmentPhase
+from devpocket.domain.events import EnvironmentEvent, EventKind
+from devpocket.ids import EnvironmentId
+from devpocket.store.errors import DuplicateKeyError
+from devpocket.store.port import Document
+
+MAXIMUM_LINE_CHARACTERS = 2000
+MAXIMUM_INSTALLATION_BYTES = 1 << 20
+"""Of one attempt's output so much is kept line by line; sockets see all that the runtime keeps."""
+
+_PROGRESS: Mapping[EnvironmentPhase, int] = {
+    EnvironmentPhase.REQUESTED: 0,
+    EnvironmentPhase.PROVISIONING: 10,
+    EnvironmentPhase.INSTALLING: 20,
+    EnvironmentPhase.CONFIGURING: 90,
+    EnvironmentPhase.RUNNING: 100,
+}
+
+
+class Journal:
+    """Writes lines and announces events of environments."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+        self._keep = timedelta(seconds=ports.settings.store.logs_ttl_s)
+
+    async def announce(self, environment_id: EnvironmentId, kind: EventKind, data: Mapping[str, Any]) -> None:
+        """Tell every process; a hint that may be lost."""
+        now = self._ports.clock.now()
+        event = {"environment_id": environment_id, "kind": kind.value, "at": now.isoformat(), "data": dict(data)}
+        await self._ports.bus.publish(Topic.ENVIRONMENT_EVENT, event)
+
+    async def phase_changed(self, environment: Environment) -> None:
+        """Write a line for what is now, and announce it."""
+        level = "ERROR" if environment.phase is EnvironmentPhase.FAILED else "INFO"
+        await self.write(environment, f"{environment.version:08d}", [(level, environment.message)], "lifecycle")
+        await self.status(environment)
+        await self._announce_installation(environment)
+
+    async def status(self, environment: Environment) -> None:
+        """Announce what is now; ``origin`` lets an owner tell its own announcements from others'."""
+        data = {**status_data(environment), "origin": self._ports.process_id}
+        await self.announce(environment.id, EventKind.STATUS, data)
+
+    async def _announce_installation(self, environment: Environment) -> None:
+        if environment.phase is EnvironmentPhase.INSTALLING:
+            data = {"status": environment.phase.value, "message": environment.message}
+            await self.announce(environment.id, EventKind.INSTALLATION_STATUS, data)
+        elif environment.phase is EnvironmentPhase.CONFIGURING and environment.installation_error:
+            await self.announce(environment.id, EventKind.INSTALLATION_ERROR, {"error": environment.installation_error})
+        elif environment.phase is EnvironmentPhase.RUNNING and environment.installation_completed:
+            await self.announce(environment.id, EventKind.INSTALLATION_COMPLETE, {"status": "running"})
+
+    async def installation_output(self, environment: Environment, offset: int, text: str) -> None:
+        """Keep ``text``, which stands at ``offset`` of the attempt's output, and announce it."""
+        if offset < MAXIMUM_INSTALLATION_BYTES:
+            lines = [("INFO", line) for line in text.splitlines() if line.strip()]
+            key = f"{environment.attempt:04d}-{offset:09d}"
+            await self.write(environment, key, lines, "installation")
+        await self.announce(environment.id, EventKind.INSTALLATION_LOG, {"data": text})
+
+    async def installation_ended(self, environment: Environment, level: str, message: str) -> None:
+        """Write the sentence that ends an attempt."""
+        key = f"{environment.attempt:04d}-{MAXIMUM_INSTALLATION_BYTES * 10}"
+        await self.write(environment, key, [(level, message)], "installation")
+
+    async def write(self, environment: Environment, key: str, lines: Sequence[tuple[str, str]], source: str) -> None:
+        """Keep ``lines`` of (level, message) under ids made from ``key``; those already kept stay as they are."""
+        now = self._ports.clock.now()
+        documents: list[Document] = [
+            {
+                "_id": f"{environment.id}-{source}-{key}-{number:05d}",
+                "environment_id": environment.id,
+                "at": now,
+                "level": level,
+                "message": message[:MAXIMUM_LINE_CHARACTERS],
+                "source": source,
+                "expires_at": now + self._keep,
+            }
+            for number, (level, message) in enumerate(lines)
+        ]
+        if not documents:
+            return
+        try:
+            await self._ports.store.logs.insert_many(documents)
+        except DuplicateKeyError:
+            return  # a former owner has written them
+        if source == "lifecycle":
+            for level, message in lines:
+                data = {"level": level, "message": message, "source": source}
+                await self.announce(environment.id, EventKind.LOG, data)
+
+
+def status_data(environment: Environment) -> dict[str, Any]:
+    """Return what a status event says."""
+    return {
+        "phase": environment.phase.value,
+        "status": environment.status.value,
+        "message": environment.message,
+        "progress": _PROGRESS.get(environment.phase),
+        "version": environment.version,
+        "installation_completed": environment.installation_completed,
+    }
+
+
+def event_from_bus(event: Mapping[str, Any], at: Any) -> EnvironmentEvent | None:
+    """Return the event that came over the bus, or None for one of a shape that another version sends."""
+    try:
+        kind = EventKind(event["kind"])
+        return EnvironmentEvent(EnvironmentId(str(event["environment_id"])), kind, at, dict(event["data"]))
+    except (KeyError, ValueError, TypeError):
+        return None
