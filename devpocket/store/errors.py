@@ -16,7 +16,7 @@ A store that does not answer now (connection lost, disk full) raises :class:`dev
 
 from collections.abc import Sequence
 
-from devpocket.errors import ConflictError, DevPocketError, NotFoundError
+from devpocket.errors import ConfigurationError, ConflictError, NotFoundError
 
 
 class DuplicateKeyError(ConflictError):
@@ -55,12 +55,6 @@ class MissingDocumentError(NotFoundError):
 
     def __init__(self, collection: str, document_id: str) -> None:
         super().__init__("This does not exist.", detail=f"{collection}/{document_id} does not exist")
-
-
-class ConfigurationError(DevPocketError):
-    """The store cannot be opened as configured; ``public`` is one line for the operator."""
-
-    default_code = "configuration"
 
 
 class StoreLockedError(ConfigurationError):
