@@ -90,7 +90,7 @@ class TmuxSession:
         return self._short(5, "detach", client)
 
     def _short(self, deadline_s: int, script: str, *arguments: str) -> list[str]:
-        return ["timeout", "--kill-after=1", str(deadline_s), *self._script(script, *arguments)]
+        return ["timeout", "-k", "1", str(deadline_s), *self._script(script, *arguments)]
 
     def _script(self, script: str, *arguments: str) -> list[str]:
         # -p: neither BASH_ENV nor functions from the environment's own variables are taken over.

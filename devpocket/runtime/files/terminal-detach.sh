@@ -1,0 +1,13 @@
+# Detaches the client that attached under a name. Argument: the name.
+. "${BASH_SOURCE[0]%/*}/terminal-tmux.sh"
+
+[[ $1 =~ ^[A-Za-z0-9_]+$ ]] || exit 2
+option=@devpocket_client_$1
+process=$(in_tmux show-options -gqv "$option" 2>/dev/null)
+if [[ -n $process ]]; then
+    in_tmux list-clients -f "#{==:#{client_pid},$process}" -F '#{client_tty}' | while read -r terminal; do
+        in_tmux detach-client -t "$terminal"
+    done
+    in_tmux set-option -gu "$option"
+fi
+true

@@ -1,0 +1,84 @@
+# Makes the tmux server and the session exist. Arguments: names of variables that new windows shall see.
+. "${BASH_SOURCE[0]%/*}/terminal-tmux.sh"
+
+# Something else where a folder or the socket has to be is moved out of the way, never removed.
+set_aside() {
+    mv -T -- "$1" "$1.aside.$$.$RANDOM"
+}
+
+make_folder() {
+    if [[ ! -d $1 ]]; then
+        if [[ -e $1 || -L $1 ]]; then
+            set_aside "$1"
+        fi
+        mkdir -p -m "$2" -- "$1"
+    fi
+}
+
+terminal_type() {
+    local folder
+    for folder in "$HOME/.terminfo" /etc/terminfo /lib/terminfo /usr/share/terminfo; do
+        if [[ -r $folder/t/tmux-256color ]]; then
+            echo tmux-256color
+            return
+        fi
+    done
+    echo screen-256color
+}
+
+start_server() {
+    if [[ -n $(in_tmux show-options -gqv @devpocket_configured 2>/dev/null) ]]; then
+        return
+    fi
+    if [[ ( -e $socket || -L $socket ) && ! -S $socket ]]; then
+        set_aside "$socket"
+    fi
+    (
+        unset SHLVL OLDPWD
+        export DEVPOCKET_FILES=$files PATH=$environment_path
+        cd -- "$workspace" || cd /
+        exec "$tmux_program" -u -S "$socket" -f "$files/tmux.conf" start-server \; \
+            set-option -g default-terminal "$(terminal_type)" \; \
+            set-environment -gr DEVPOCKET_FILES 9<&-
+    )
+    local own
+    for own in "$HOME/.tmux.conf" "$HOME/.config/tmux/tmux.conf"; do
+        if [[ -f $own ]]; then
+            # Whatever it does, a start does not wait for it for long.
+            timeout -k 1 2 tmux -u -S "$socket" source-file "$own" 9<&- >/dev/null 2>&1
+        fi
+    done
+    in_tmux set-option -g @devpocket_configured 1
+}
+
+fresh_session() {
+    in_tmux new-session -d -s "$session" -x 80 -y 24 -c "$(literally "$workspace")"
+}
+
+refresh_variables() {
+    local name quote=\'
+    for name in "$@"; do
+        if [[ $name =~ ^[A-Za-z_][A-Za-z0-9_]*$ && -v $name ]]; then
+            if [[ $name == PATH ]]; then
+                printf "set-environment -g PATH '%s'\n" "${environment_path//$quote/$quote\\$quote$quote}"
+            else
+                printf "set-environment -g %s '%s'\n" "$name" "${!name//$quote/$quote\\$quote$quote}"
+            fi
+        fi
+    done | in_tmux source-file - # not as arguments, which anybody may read (ps)
+}
+
+tmux_program=$(type -P tmux)
+make_folder "$state" 700
+make_folder "$workspace" 755
+lock || echo 'The terminal is being made by somebody else for a long time: going on without them.' >&2
+if ! has_session; then
+    start_server
+    timeout -k 1 5 bash -p "$files/terminal-restore.sh" "$HOME" "$session" 9<&- ||
+        echo 'The saved terminal could not be restored as a whole.' >&2
+    has_session || fresh_session
+fi
+if (($#)); then
+    refresh_variables "$@"
+fi
+has_session

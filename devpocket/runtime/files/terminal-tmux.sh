@@ -1,0 +1,66 @@
+# Sourced first by the terminal-*.sh scripts, which are called with the home, the session's name and their own arguments.
+# They run inside an environment, as its user, in a home where anything may be anywhere.
+
+set -u -o pipefail
+files=${BASH_SOURCE[0]%/*}
+export HOME=$1
+session=$2
+shift 2
+
+workspace=$HOME/workspace
+state=$HOME/.tmux
+socket=$state/tmux.sock
+saved=$state/saved
+field_separator=$'\x1f'
+maximum_windows=20
+maximum_panes=50
+maximum_lines=2000
+maximum_bytes=1048576
+
+# The environment's own PATH is for its shells; these scripts use the system's programs.
+system_path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+environment_path=${PATH:-$system_path}
+PATH=$system_path:$environment_path
+unset TMUX TMUX_PANE
+if [[ -z ${LC_ALL:-}${LC_CTYPE:-}${LANG:-} ]]; then
+    export LANG=C.UTF-8
+fi
+
+# A tmux server outlives whoever starts it: it must not inherit what that one had open. (255 is this script, in bash.)
+for descriptor in /proc/self/fd/*; do
+    descriptor=${descriptor##*/}
+    if ((descriptor > 2 && descriptor != 255)); then
+        eval "exec $descriptor>&-"
+    fi
+done 2>/dev/null
+
+# Descriptor 9 is the lock, which a server that is started here must not keep.
+in_tmux() {
+    tmux -u -S "$socket" "$@" 9<&-
+}
+
+has_session() {
+    in_tmux has-session -t "=$session" 2>/dev/null
+}
+
+# One at a time makes or saves the session. The folder itself is locked: no lock file that could be something else.
+lock() {
+    exec 9<"$state" && flock -w 5 9
+}
+
+# tmux expands formats in names and directories.
+literally() {
+    printf '%s' "${1//\#/##}"
+}
+
+# At most maximum_bytes of the end of what comes in, in whole lines, without the blanks that joined lines end with.
+last_lines() {
+    local LC_ALL=C text
+    text=$(sed -e 's/ *$//' | tail -c "$maximum_bytes")
+    if ((${#text} >= maximum_bytes - 1)); then
+        text=${text#*$'\n'}
+    fi
+    if [[ -n $text ]]; then
+        printf '%s\n' "$text"
+    fi
+}
