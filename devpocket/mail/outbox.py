@@ -99,12 +99,15 @@ class Outbox:
         """Store one mail, however long the store is away; the queue holds back those behind it."""
         while True:
             try:
-                return await self._store.insert(pending)
+                await self._store.insert(pending)
             except UnavailableError as error:
                 _log.warning("mail_not_stored_yet", mail_id=pending.id, detail=error.detail or error.public)
                 await asyncio.sleep(self._settings.poll_s)
             except Exception:
-                return _log.exception("mail_not_stored", mail_id=pending.id, kind=pending.kind.value)
+                _log.exception("mail_not_stored", mail_id=pending.id, kind=pending.kind.value)
+                return
+            else:
+                return
 
     async def _deliver_until_closing(self) -> None:
         while not self._closing:
