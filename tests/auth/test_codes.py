@@ -58,18 +58,11 @@ def test_the_right_digits_match_once(issued):
     assert use_token(record, issued.token, CodePurpose.VERIFY_EMAIL, START) == (record, CodeVerdict.USED)
 
 
-@pytest.mark.parametrize("pattern", [" {} ", "{}\n", "{0:.3} {0:.3}"])
+@pytest.mark.parametrize("pattern", ["  {}{} ", "{}{}\n", "{} {}", "{}\u00a0{}"])
 def test_spaces_from_typing_and_pasting_do_not_matter(issued, pattern):
-    assert is_code(pattern.format(issued.code))
-    digits = "123 456" if "{0" in pattern else pattern.format(issued.code)
-    record = replace(issued.record, code_hash=_hash_of(issued.record, "123456")) if "{0" in pattern else issued.record
-    assert try_code(record, digits, START, KEYS)[1] is CodeVerdict.MATCH
-
-
-def _hash_of(record, code):
-    from devpocket.auth.codes import _hash_code
-
-    return _hash_code(record, code, KEYS[0])
+    typed = pattern.format(issued.code[:3], issued.code[3:])
+    assert is_code(typed)
+    assert try_code(issued.record, typed, START, KEYS)[1] is CodeVerdict.MATCH
 
 
 def test_after_five_wrong_tries_the_right_one_is_refused_too(issued):
@@ -88,9 +81,11 @@ def test_digits_and_link_are_good_for_24_hours(issued):
     assert use_token(issued.record, issued.token, CodePurpose.VERIFY_EMAIL, over)[1] is CodeVerdict.EXPIRED
 
 
-@pytest.mark.parametrize(
-    "text", ["", " ", "12345", "1234567", "abcdef", "１２３４５６", "\0" * 6, "\ud800", "1" * 10**6]
-)
+FULL_WIDTH = "\uff11\uff12\uff13\uff14\uff15\uff16"
+NO_CODES = ["", " ", "12345", "1234567", "abcdef", FULL_WIDTH, "\0" * 6, "\ud800", "1" * 10**6]
+
+
+@pytest.mark.parametrize("text", NO_CODES, ids=lambda text: ascii(text)[:20])
 def test_what_is_no_code_is_a_wrong_try(issued, text):
     assert not is_code(text)
     assert try_code(issued.record, text, START, KEYS)[1] is CodeVerdict.WRONG
