@@ -3,7 +3,7 @@ falls back on it while it is cut off."""
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import orjson
 import structlog
@@ -128,9 +128,13 @@ class LocalPlaces:
             del self._held[key]
         return True
 
-    def items(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Yield every key with its members, from a copy: places may change meanwhile."""
-        yield from [(key, tuple(members)) for key, members in self._held.items()]
+    def held(self) -> list[str]:
+        """Return the keys of which places are held."""
+        return list(self._held)
+
+    def members(self, key: str) -> list[str]:
+        """Return who holds places of ``key`` now."""
+        return list(self._held.get(key, ()))
 
     def clear(self) -> None:
         """Give everything back."""
