@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Sets DevPocket Server up, once, and starts it. Arguments go to `devpocket serve`, e.g. ./start.sh --port 9000
+#
+# Works from any directory and any number of times; what is missing is added, also after an interrupted run. Once set
+# up it needs no network.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+# shellcheck source=scripts/setup.sh
+source scripts/setup.sh
+
+add_system_packages tmux:tmux bwrap:bubblewrap pasta:passt
+make_environment .
+exec .venv/bin/python -m devpocket serve "$@"
