@@ -8,6 +8,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=scripts/setup.sh
 source scripts/setup.sh
 
-add_system_packages tmux:tmux bwrap:bubblewrap pasta:passt
 make_environment .
+add_system_packages tmux:tmux bwrap:bubblewrap pasta:passt
 exec .venv/bin/python -m devpocket serve "$@"

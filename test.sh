@@ -6,19 +6,16 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=scripts/setup.sh
 source scripts/setup.sh
 
-# Adds servers that the tests start by themselves; Debian would start each as a service of the machine, too.
-add_servers() {
-    local server
-    for server in "$@"; do
-        PATH="$PATH:/usr/sbin:/sbin" command -v "$server" >/dev/null && continue
-        install_packages "$server" || continue
-        [ ! -d /run/systemd/system ] || as_root systemctl disable --now "$server" >/dev/null 2>&1 || true
-    done
-}
-
-add_system_packages tmux:tmux bwrap:bubblewrap pasta:passt xz:xz-utils
-add_servers redis-server nginx
 make_environment ".[dev]"
+servers=()
+for server in redis-server nginx; do
+    has "$server" || servers+=("$server")
+done
+add_system_packages tmux:tmux bwrap:bubblewrap pasta:passt xz:xz-utils redis-server:redis-server nginx:nginx
+if [ "${#servers[@]}" -gt 0 ] && [ -d /run/systemd/system ]; then
+    # The tests start their own; Debian has just started each as a service of the machine, too.
+    as_root systemctl disable --now "${servers[@]}" >/dev/null 2>&1 || true
+fi
 
 failed=()
 check() {

@@ -34,14 +34,24 @@ install_packages() {
     return 1
 }
 
-# Arguments: program:package, each looked for on PATH and where Debian keeps servers. The product itself says what it
-# cannot do without, so a missing one does not end the set-up.
+# Tells whether a program is there, also where Debian keeps servers.
+has() { PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null; }
+
+# Arguments: program:package. Tries once to install what is missing, later runs only say so: the product itself says what
+# it cannot do without. Needs .venv, to remember.
 add_system_packages() {
-    local pair missing=()
+    local pair package
     for pair in "$@"; do
-        PATH="$PATH:/usr/sbin:/sbin" command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
+        package="${pair#*:}"
+        if has "${pair%%:*}"; then
+            continue
+        elif [ -e ".venv/.tried-$package" ]; then
+            say "$package is missing; please run: sudo apt-get install $package"
+        else
+            touch ".venv/.tried-$package"
+            install_packages "$package" || true
+        fi
     done
-    [ "${#missing[@]}" = 0 ] || install_packages "${missing[@]}" || true
 }
 
 # Prints the first Python that is new enough.
