@@ -76,15 +76,20 @@ class LimitKind(StrEnum):
 class SweepKind(StrEnum):
     """What is looked for at intervals."""
 
+    UNSETTLED = "unsettled"
+    """Environments on their way somewhere that no process drives."""
     UNOWNED = "unowned"
-    """Environments whose wish and state differ and that nobody drives."""
+    """Running environments that no process looks after."""
     ORPHANS = "orphans"
     """Sandboxes without a document, documents without a sandbox."""
-    STUCK = "stuck"
-    IDLE = "idle"
-    SESSIONS = "sessions"
     TERMINALS = "terminals"
-    EXPIRED = "expired"
+    """Terminal sessions whose process died."""
+    ACCOUNTS = "accounts"
+    """Accounts whose removal was cut short."""
+    STUCK = "stuck"
+    """Environments in one phase beyond its deadline."""
+    IDLE = "idle"
+    """Environments stopped because nobody used them."""
 
 
 class MailOutcome(StrEnum):

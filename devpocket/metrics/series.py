@@ -216,8 +216,8 @@ class Metrics:
         self._leases.labels(LeaseEvent.LOST).inc()
         self._leases_held.dec()
 
-    def sweep_ended(self, sweep: SweepKind, found: int) -> None:
-        """A sweep has put ``found`` things right."""
+    def swept(self, sweep: str, found: int) -> None:
+        """A sweep (a ``SweepKind``) has ended and has put ``found`` things right."""
         self._sweeps.labels(sweep).inc()
         self._swept.labels(sweep).inc(found)
 
