@@ -26,10 +26,8 @@ terminal_type() {
     echo screen-256color
 }
 
+# Prints the process id of the server.
 start_server() {
-    if [[ -n $(in_tmux show-options -gqv @devpocket_configured 2>/dev/null) ]]; then
-        return
-    fi
     if [[ ( -e $socket || -L $socket ) && ! -S $socket ]]; then
         set_aside "$socket"
     fi
@@ -39,16 +37,32 @@ start_server() {
         cd -- "$workspace" || cd /
         exec "$tmux_program" -u -S "$socket" -f "$files/tmux.conf" start-server \; \
             set-option -g default-terminal "$(terminal_type)" \; \
-            set-environment -gr DEVPOCKET_FILES 9<&-
+            set-environment -gr DEVPOCKET_FILES \; \
+            display-message -p '#{pid}' 9<&-
     )
+}
+
+# Whatever it does, a start does not wait for it for long, and goes on without it if need be.
+read_own_configuration() {
     local own
     for own in "$HOME/.tmux.conf" "$HOME/.config/tmux/tmux.conf"; do
         if [[ -f $own ]]; then
-            # Whatever it does, a start does not wait for it for long.
             timeout -k 1 2 tmux -u -S "$socket" source-file "$own" 9<&- >/dev/null 2>&1
         fi
     done
-    in_tmux set-option -g @devpocket_configured 1
+}
+
+ensure_server() {
+    local process
+    if [[ -z $(in_tmux show-options -gqv @devpocket_configured 2>/dev/null) ]]; then
+        process=$(start_server)
+        read_own_configuration
+        if ! in_tmux set-option -g @devpocket_configured 1 2>/dev/null; then
+            # The last thing that a server does is to remove its socket, or that of its successor.
+            while [[ -d /proc/$process ]]; do sleep 0.02; done
+            start_server >/dev/null
+        fi
+    fi
 }
 
 fresh_session() {
@@ -73,7 +87,7 @@ make_folder "$state" 700
 make_folder "$workspace" 755
 lock || echo 'The terminal is being made by somebody else for a long time: going on without them.' >&2
 if ! has_session; then
-    start_server
+    ensure_server
     timeout -k 1 5 bash -p "$files/terminal-restore.sh" "$HOME" "$session" 9<&- ||
         echo 'The saved terminal could not be restored as a whole.' >&2
     has_session || fresh_session

@@ -15,10 +15,9 @@ is_sound() {
 
 # The pane's program: shows the scrollback, then is a login shell in its directory.
 set_program() {
-    local channel=devpocket_shown_$window.$pane
+    channel=devpocket_shown_${#shown[@]}
     [[ $path == /* && -d $path && -x $path ]] || path=$workspace
-    program=(bash -p "$files/terminal-shell.sh" restored "$saved/scrollback.$window.$pane" "$channel" "$path")
-    shown+=("$channel")
+    program=(bash -p "$files/terminal-shell.sh" "$saved/scrollback.$window.$pane" "$channel" "$path")
 }
 
 make_window() {
@@ -46,7 +45,7 @@ add_pane() {
 }
 
 restore_pane() {
-    local window_id pane_id program
+    local window_id pane_id program channel
     set_program
     if [[ -v windows[$window] ]]; then
         add_pane || return
@@ -54,6 +53,7 @@ restore_pane() {
         ((${#windows[@]} < maximum_windows)) || return
         make_window || return
     fi
+    shown+=("$channel")
     [[ $window_active == 1 ]] && active_window=$window_id
     if [[ $pane_active == 1 ]]; then
         active_panes+=("$pane_id")

@@ -1,31 +1,49 @@
-# The program of a pane that tmux.conf or terminal-restore.sh brings up; it ends as a login shell.
-shopt -s execfail
+# The program of every pane: login shells, of which the session's last one is followed by a fresh one. (A hook that
+# respawns the pane would wipe its screen, and tmux 3.3 calls it only once a pane.)
+# Arguments, for a restored pane: the file of its scrollback, the channel on which to say that it is shown, the directory.
 
-# restored FILE CHANNEL DIRECTORY: shows the scrollback and says so, then goes there.
-restored() {
+show_scrollback() {
     if [[ -f $1 ]]; then
         head -c 1048576 -- "$1"
         printf '\033[0m'
     fi
     tmux wait-for -S "$2"
+}
+
+login_shell() {
+    (
+        shopt -s execfail
+        exec -l "$SHELL"
+        exec -l bash
+    )
+}
+
+# A shell whose start files end it must not go round in circles, and somebody has to be able to mend it.
+plain_shell() {
+    sleep 1
+    echo 'Your login shell ends as soon as it starts. This one reads no start files:'
+    echo 'look into ~/.profile, ~/.bash_profile and ~/.bashrc.'
+    bash --noprofile --norc
+}
+
+is_last() {
+    local format='#{m:devpocket_*,#{session_name}} #{session_windows} #{window_panes}'
+    [[ $(tmux display-message -p -t "$TMUX_PANE" "$format") == '1 1 1' ]]
+}
+
+# Meant for a shell without job control, which shares this one's process group.
+trap : INT QUIT
+unset SHLVL
+if (($# == 3)); then
+    show_scrollback "$1" "$2"
     cd -- "$3" || cd
-}
-
-# again: the last shell has ended. A shell whose start files end it must not go round in circles, and must be mended.
-again() {
-    local ends last
-    IFS=: read -r ends last <<<"$(tmux show-options -gqv @devpocket_ends)"
-    [[ $ends =~ ^[0-9]{1,6}$ && $last =~ ^[0-9]{1,12}$ ]] || ends=0 last=0
-    ends=$((EPOCHSECONDS - last <= 1 ? ends + 1 : 1))
-    tmux set-option -g @devpocket_ends "$ends:$EPOCHSECONDS"
-    if ((ends > 4)); then
-        sleep 1
-        echo 'Your login shell ends as soon as it starts. This one reads no start files:'
-        echo 'look into ~/.profile, ~/.bash_profile and ~/.bashrc.'
-        exec bash --noprofile --norc
-    fi
-}
-
-"$@"
-exec -l "$SHELL"
-exec -l bash
+fi
+short_lives=0
+while true; do
+    began=$EPOCHSECONDS
+    if ((short_lives < 4)); then login_shell; else plain_shell; fi
+    is_last || break
+    if ((EPOCHSECONDS - began <= 1)); then ((short_lives += 1)); else short_lives=0; fi
+    stty sane
+    cd -- "$HOME/workspace" || cd
+done

@@ -48,9 +48,10 @@ lock() {
     exec 9<"$state" && flock -w 5 9
 }
 
-# tmux expands formats in names and directories.
+# tmux expands formats in names and directories: ## is a #, but #[ stays as it is.
 literally() {
-    printf '%s' "${1//\#/##}"
+    local text=${1//\#/##}
+    printf '%s' "${text//'##['/'#['}"
 }
 
 # At most maximum_bytes of the end of what comes in, in whole lines, without the blanks that joined lines end with.

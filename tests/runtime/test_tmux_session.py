@@ -1,0 +1,176 @@
+"""Making the session exist, with whatever is found in the home, and keeping it."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+
+import pytest
+
+from devpocket.ids import EnvironmentId
+from devpocket.runtime.tmux import TmuxSession, files
+from tests.runtime.inside import Inside, an_inside, until
+
+
+@pytest.fixture
+async def inside() -> AsyncIterator[Inside]:
+    async with an_inside() as made:
+        yield made
+
+
+def test_names_and_places_inside_an_environment():
+    session = TmuxSession(EnvironmentId("0123456789abcdef01234567"))
+    assert session.name == "devpocket_0123456789abcdef01234567"
+    assert session.socket == "/home/devpocket/.tmux/tmux.sock"
+    assert session.attach_argv()[2] == "/etc/devpocket/terminal-attach.sh"
+    assert session.ensure_argv(["A", "B"])[-2:] == ["A", "B"]
+
+
+def test_every_script_that_is_called_is_among_the_files():
+    session = TmuxSession(EnvironmentId("x"), files="")
+    called = [
+        session.ensure_argv(),
+        session.attach_argv(),
+        session.history_argv(),
+        session.save_argv(),
+        session.list_clients_argv(),
+        session.detach_argv("a"),
+    ]
+    scripts = {argument.removeprefix("/") for argv in called for argument in argv if argument.endswith(".sh")}
+    assert len(scripts) == len(called)
+    assert {*scripts, "tmux.conf"} <= set(files())
+
+
+async def test_a_fresh_session_is_a_login_shell_in_the_workspace(inside: Inside):
+    await inside.ensure()
+    await inside.type("shopt -q login_shell && echo login; echo $TERM $COLORTERM $LANG; pwd")
+    await inside.shows("login")
+    await inside.shows("tmux-256color truecolor C.UTF-8")
+    await inside.shows(str(inside.home / "workspace"))
+
+
+async def test_ensuring_at_the_same_time_and_again_makes_one_session_with_one_window(inside: Inside):
+    await asyncio.gather(*(inside.ensure() for _ in range(4)))
+    await inside.ensure()
+    assert await inside.tmux("list-windows", "-a", "-F", "#{session_name}") == inside.session.name
+
+
+async def test_the_server_of_tmux_inherits_nothing(inside: Inside):
+    read, write = os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        *inside.session.ensure_argv(), env=inside.variables, pass_fds=[read, write]
+    )
+    assert await process.wait() == 0
+    os.close(write)
+    os.set_blocking(read, False)
+    assert os.read(read, 1) == b"", "somebody still holds the other end"
+    os.close(read)
+
+
+async def test_variables_reach_new_windows_as_they_are(inside: Inside):
+    await inside.ensure()
+    inside.variables |= {"GREETING": 'it\'s\n$HOME #{pane_id} ~ \\n "x"; é', "OTHER": "2"}
+    await inside.ensure("GREETING", "ABSENT", "not a name")
+    await inside.tmux("new-window", "-t", inside.target)
+    await inside.type("printf '%q\\n' \"$GREETING\"; echo ${OTHER-none}")
+    await inside.shows("$'it\\'s\\n$HOME #{pane_id} ~ \\\\n \"x\"; é'")
+    await inside.shows("none")
+
+
+async def test_the_first_shell_sees_the_variables(inside: Inside):
+    inside.variables |= {"GREETING": "hello"}
+    await inside.ensure("GREETING")
+    await inside.type("echo $GREETING you")
+    await inside.shows("hello you")
+
+
+async def test_the_end_of_the_last_shell_brings_up_a_fresh_one_every_time(inside: Inside):
+    await inside.ensure()
+    phone = await inside.attach()
+    for turn in range(3):
+        await phone.type(f"cd /tmp; echo turn $(({turn})); exit\r")
+        await phone.see(lambda turn=turn: f"turn {turn}" in phone.screen and phone.screen[-1] == "$")
+    await phone.type("shopt -q login_shell && echo login in $PWD\r")
+    await phone.see(lambda: f"login in {inside.home}/workspace" in phone.everything)
+    assert "turn 0" in phone.everything, "what the last shell left is still there"
+    await phone.terminal.close()
+
+
+async def test_the_end_of_another_shell_closes_its_pane(inside: Inside):
+    await inside.ensure()
+    await inside.tmux("split-window", "-t", inside.target)
+    await inside.tmux("new-window", "-t", inside.target)
+    await inside.type("exit")
+    await inside.type("exit", f"{inside.target}0")
+
+    async def alone() -> bool:
+        return await inside.ask("#{session_windows} #{window_panes}") == "1 1"
+
+    await until(alone)
+
+
+async def test_a_shell_that_ends_at_once_is_replaced_by_one_in_which_that_can_be_mended(inside: Inside):
+    (inside.home / ".profile").write_text("exit 1\n")
+    await inside.ensure()
+    await inside.shows("Your login shell ends as soon as it starts. This one reads no start files:")
+    await inside.type("echo $((6*7))")
+    await inside.shows("42")
+
+
+async def test_the_users_own_configuration_is_read(inside: Inside):
+    (inside.home / ".tmux.conf").write_text("set -g base-index 5\nset -g prefix C-a\n")
+    await inside.ensure()
+    assert await inside.ask("#{window_index} #{prefix}") == "5 C-a"
+
+
+@pytest.mark.parametrize(
+    "text", ["run-shell 'sleep 6'\n", "no-such-command\n", "{", "kill-server\n", "set -g default-shell /no\n"]
+)
+async def test_a_bad_configuration_of_the_user_does_not_prevent_the_start(inside: Inside, text: str):
+    (inside.home / ".tmux.conf").write_text(text)
+    async with asyncio.timeout(5):
+        await inside.ensure()
+    assert await inside.ask("#{session_name}") == inside.session.name
+
+
+@pytest.mark.parametrize("what", ["file", "link", "fifo"])
+async def test_something_else_in_the_place_of_the_folder_is_moved_aside(inside: Inside, what: str):
+    match what:
+        case "file":
+            inside.state.write_text("precious")
+        case "link":
+            inside.state.symlink_to("/nowhere")
+        case _:
+            os.mkfifo(inside.state)
+    await inside.ensure()
+    assert len(list(inside.home.glob(".tmux.aside.*"))) == 1
+
+
+async def test_something_else_in_the_place_of_the_socket_is_moved_aside(inside: Inside):
+    (inside.state / "tmux.sock").mkdir(parents=True)
+    await inside.ensure()
+    assert await inside.ask("#{session_name}") == inside.session.name
+
+
+async def test_a_socket_without_a_server_is_used_again(inside: Inside):
+    await inside.ensure()
+    process_id = int(await inside.ask("#{pid}"))
+    os.kill(process_id, 9)
+
+    async def gone() -> bool:
+        return (await inside.run(["tmux", "-S", inside.session.socket, "list-sessions"]))[0] != 0
+
+    await until(gone)
+    assert (inside.state / "tmux.sock").is_socket()
+    await inside.ensure()
+    assert int(await inside.ask("#{pid}")) != process_id
+
+
+async def test_no_key_belongs_to_tmux(inside: Inside):
+    await inside.ensure()
+    phone = await inside.attach()
+    await phone.type("echo ready; cat -v\r")
+    await phone.see(lambda: "ready" in phone.screen)
+    await phone.type("\x02c\x02d\x01\x1bx\x1b[15~\r")
+    await phone.see(lambda: "^Bc^Bd^A^[x^[[15~" in phone.screen)
+    assert await inside.ask("#{session_windows} #{session_attached}") == "1 1"
+    await phone.terminal.close()
