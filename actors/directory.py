@@ -4,8 +4,9 @@ Whoever uses actors sees nothing but this. Belongs to the event loop's thread.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Hashable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from actors.loop import (
@@ -26,11 +27,12 @@ KeyT = TypeVar("KeyT", bound=Hashable)
 ReplyT = TypeVar("ReplyT")
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+@dataclass(slots=True)
+class _Slot:
+    """The actor of one key, and the tasks of it and its predecessors that have not ended."""
+
     ref: LoopActorRef[LoopActor]
-    tasks: Collection["asyncio.Task[None]"]
-    """Its own task and those of its predecessors that had not ended when it was started."""
+    tasks: "set[asyncio.Task[None]]" = field(default_factory=set)
 
 
 class Directory(Generic[KeyT]):
@@ -44,28 +46,28 @@ class Directory(Generic[KeyT]):
     def __init__(self, make: Callable[[KeyT], LoopActor], *, ask_timeout_s: float = 10.0) -> None:
         self._make = make
         self._ask_timeout_s = ask_timeout_s
-        self._entries: dict[KeyT, _Entry] = {}
+        self._slots: dict[KeyT, _Slot] = {}
         self._closed = False
         self.starts = 0
         """How many actors have been started, first ones and successors."""
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._slots)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._entries
+        return key in self._slots
 
     def keys(self) -> list[KeyT]:
         """Return the keys whose actors live or are just ending."""
-        return list(self._entries)
+        return list(self._slots)
 
     def inbox_depth(self) -> int:
         """Return how many messages wait in all inboxes together."""
-        return sum(len(entry.ref.actor_inbox) for entry in self._entries.values())
+        return sum(len(slot.ref.actor_inbox) for slot in self._slots.values())
 
     def busy(self) -> list[BusyActor]:
         """Return the actors of this directory that are handling a message now, the longest at it first."""
-        urns = {entry.ref.actor_urn for entry in self._entries.values()}
+        urns = {slot.ref.actor_urn for slot in self._slots.values()}
         return [busy for busy in busy_actors() if busy.actor_urn in urns]
 
     def get(self, key: KeyT) -> LoopActorRef[LoopActor]:
@@ -74,18 +76,19 @@ class Directory(Generic[KeyT]):
         Raises:
             UnavailableError: the directory has been stopped.
         """
-        entry = self._entries.get(key)
-        if entry is not None and entry.ref.accepts():
-            return entry.ref
+        slot = self._slots.get(key)
+        if slot is not None and slot.ref.accepts():
+            return slot.ref
         if self._closed:
             raise UnavailableError("The server is shutting down. Try again in a moment.", code="shutting_down")
-        predecessors = [task for task in entry.tasks if not task.done()] if entry is not None else []
-        ref = self._make(key).launch(key, after=predecessors)
-        if ref.task is None:
-            raise RuntimeError("a directory is used on the thread of its event loop only")
-        self._entries[key] = _Entry(ref, (ref.task, *predecessors))
+        asyncio.get_running_loop()  # raises in any other thread, before there is an actor that nobody keeps
+        ref = self._make(key).launch(key, after=tuple(slot.tasks) if slot is not None else ())
+        if slot is None:
+            slot = self._slots[key] = _Slot(ref)
+        slot.ref = ref
+        slot.tasks.add(ref.task)
+        ref.task.add_done_callback(partial(self._ended, key, slot))
         self.starts += 1
-        ref.task.add_done_callback(lambda task: self._forget(key, task))
         return ref
 
     async def ask(self, key: KeyT, message: Message[ReplyT], timeout: float | None = None) -> ReplyT:
@@ -148,11 +151,11 @@ class Directory(Generic[KeyT]):
         Raises:
             InboxFullError: an ``UnavailableError``: too many messages wait.
         """
-        entry = self._entries.get(key)
-        if entry is None:
+        slot = self._slots.get(key)
+        if slot is None:
             return False
         try:
-            entry.ref.tell(message)
+            slot.ref.tell(message)
         except ActorDeadError:
             return False
         return True
@@ -163,18 +166,18 @@ class Directory(Generic[KeyT]):
         What waits in its inbox is handled first. After ``deadline_s`` it is cancelled. Cancelling this leaves it
         stopping.
         """
-        entry = self._entries.get(key)
-        if entry is None:
+        slot = self._slots.get(key)
+        if slot is None:
             return False
-        await stop_actors([entry.ref], deadline_s)
+        await stop_actors([slot.ref], deadline_s)
         return True
 
     async def stop_all(self, deadline_s: float) -> StopReport:
         """Start no more actors, stop all that live, together, and cancel those that miss the deadline."""
         self._closed = True
-        return await stop_actors([entry.ref for entry in self._entries.values()], deadline_s)
+        return await stop_actors([slot.ref for slot in self._slots.values()], deadline_s)
 
-    def _forget(self, key: KeyT, task: "asyncio.Task[None]") -> None:
-        entry = self._entries.get(key)
-        if entry is not None and entry.ref.task is task:
-            del self._entries[key]
+    def _ended(self, key: KeyT, slot: _Slot, task: "asyncio.Task[None]") -> None:
+        slot.tasks.discard(task)
+        if not slot.tasks:
+            del self._slots[key]

@@ -118,8 +118,8 @@ async def stop_actors(refs: Iterable[LoopActorRef[Any]], deadline_s: float) -> S
     stopping = []
     for ref in refs:
         ref.order_stop()
-        if ref.task is not None and ref.task is not asyncio.current_task():
-            stopping.append(ref.task)
+        if ref.started_task is not None and ref.started_task is not asyncio.current_task():
+            stopping.append(ref.started_task)
     pending = await _wait(stopping, deadline_s)
     cancelled = len(pending)
     for _ in range(2):

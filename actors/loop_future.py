@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final, Protocol, TypeAlias, TypeVar, cast
 
 import pykka
 
+from actors.loop_errors import ActorDeadlockError
 from actors.loop_waits import Participant, RunningActors, begin_wait, refuse_to_block, running_loop
 
 T = TypeVar("T")
@@ -166,7 +167,9 @@ class LoopFuture(pykka.Future[T]):
             for source in self._sources:
                 try:
                     await (source if isinstance(source, LoopFuture) else asyncio.to_thread(source.get))
-                except Exception:
+                except ActorDeadlockError:  # perhaps not the source's outcome, but the end of waiting for it
+                    raise
+                except Exception:  # the hook meets the same error below, and decides what it means
                     break
         return self._run_hook(hook, None)
 

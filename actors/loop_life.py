@@ -13,6 +13,7 @@ import pykka
 from pykka._envelope import Envelope
 
 from actors.dispatch import Handler, handler_table
+from actors.loop_base import PykkaActor
 from actors.loop_children import ChildTasks, RetireTimer
 from actors.loop_errors import (
     ActorDeadError,
@@ -36,7 +37,7 @@ _LOG = logging.getLogger(__name__)
 _MESSAGES_PER_TURN = 64
 
 
-class ActorLife(pykka.Actor):
+class ActorLife(PykkaActor):
     """What :class:`LoopActor` is made of, below what the author of an actor uses."""
 
     inbox_limit: ClassVar[int] = 1000
@@ -58,6 +59,7 @@ class ActorLife(pykka.Actor):
     bound_loop: ClassVar[asyncio.AbstractEventLoop | None] = None
 
     actor_inbox: LoopInbox
+    actor_stopped: LoopFlag
     key: Hashable = None
     """The key under which a directory keeps this actor."""
 
@@ -86,7 +88,7 @@ class ActorLife(pykka.Actor):
         self.actor_inbox.limit = self.inbox_limit
         self.actor_inbox.name = f"{type(self).__name__} ({self.actor_urn})"
         self.actor_inbox.urn = self.actor_urn
-        self.actor_stopped = LoopFlag()  # type: ignore[assignment]  # the same four methods
+        self.actor_stopped = LoopFlag()
         self._actor_ref = LoopActorRef(self)
 
     def __str__(self) -> str:
@@ -111,6 +113,15 @@ class ActorLife(pykka.Actor):
         return True
 
     # Start
+
+    @classmethod
+    def start(cls, *args: Any, **kwargs: Any) -> LoopActorRef[Self]:
+        """Make an actor and start it, from any thread; a failing ``on_start`` is logged, and told to whoever asks.
+
+        Raises:
+            NoLoopError: in a thread without a loop, when none has been bound.
+        """
+        return cls(*args, **kwargs).launch()
 
     def launch(self, key: Hashable = None, after: Collection["asyncio.Task[None]"] = ()) -> LoopActorRef[Self]:
         """Start this actor under ``key``; its ``on_start`` waits for the end of the tasks ``after``, its predecessors.
@@ -149,7 +160,7 @@ class ActorLife(pykka.Actor):
     def _start_task(self, loop: asyncio.AbstractEventLoop) -> None:
         # An empty context: the actor outlives whoever started it, and must not log under that request's id for ever.
         task = loop.create_task(self._run(), name=self.label, context=contextvars.Context())
-        self.actor_ref.task = task
+        self.actor_ref.started_task = task
         self.running[task] = self
         task.add_done_callback(self._ended)
 
@@ -267,7 +278,7 @@ class ActorLife(pykka.Actor):
 
     # Stop
 
-    async def _stop(self) -> None:  # type: ignore[override]  # _handle_receive returns it, _handle awaits it
+    async def _stop(self) -> None:  # _handle_receive returns it, _handle awaits it
         self._leave()
         _LOG.debug("Stopped %s", self)
         await self._stop_children()

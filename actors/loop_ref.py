@@ -2,7 +2,7 @@
 
 import asyncio
 import weakref
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Generic, Literal, TypeVar, overload
 
 import pykka
 from pykka._envelope import Envelope
@@ -13,25 +13,36 @@ from actors.loop_future import LoopFuture
 from actors.loop_inbox import LoopInbox
 from actors.loop_waits import Participant, refuse_to_block
 
-A = TypeVar("A", bound=pykka.Actor)
+A_co = TypeVar("A_co", covariant=True)
 
 
-class LoopActorRef(pykka.ActorRef[A]):
+class LoopActorRef(pykka.ActorRef[Any], Generic[A_co]):
     """Pykka's ref, except that it never blocks a loop and that a stop can be awaited.
 
     On the loop: ``await ref.ask(message, block=False)`` and ``await ref.stop(block=False)``.
     """
 
     actor_inbox: LoopInbox
-    task: "asyncio.Task[None] | None" = None
-    """The actor's own task; None until it has been started on its loop. Done means: ``on_stop`` has finished."""
+    started_task: "asyncio.Task[None] | None" = None
+    """The actor's own task; None for a moment after another thread has started it."""
 
-    _actor_weakref: "weakref.ref[A]"
+    _actor_weakref: "weakref.ref[Any]"
 
     def participant(self) -> Participant | None:
         """Return the actor for deadlock detection, or None if it is gone."""
         actor: Any = self._actor_weakref()
         return actor  # type: ignore[no-any-return]
+
+    @property
+    def task(self) -> "asyncio.Task[None]":
+        """The actor's own task, for the loop; done means that ``on_stop`` has finished.
+
+        Raises:
+            RuntimeError: another thread has started the actor, and the loop has not got to it yet.
+        """
+        if self.started_task is None:
+            raise RuntimeError(f"{self} has not been started on its loop yet")
+        return self.started_task
 
     def is_alive(self) -> bool:
         """Tell whether the actor has not stopped; on a closed loop it is dead."""
