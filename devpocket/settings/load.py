@@ -4,6 +4,7 @@ import difflib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, fields, is_dataclass, replace
+from io import StringIO
 from pathlib import Path
 from typing import Any, cast, get_type_hints
 
@@ -78,9 +79,10 @@ def _find_dotenv() -> Path | None:
 
 def _read_dotenv(path: Path) -> dict[str, str]:
     try:
-        entries = dotenv_values(path, interpolate=False)  # a $ in a password is a $
+        content = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from error
+    entries = dotenv_values(stream=StringIO(content), interpolate=False)  # a $ in a password is a $
     return {name: text for name, text in entries.items() if text is not None}
 
 
