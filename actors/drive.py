@@ -96,6 +96,7 @@ class Drive:
         for instruction in instructions:
             self.perform(after, instruction)
         if before is not None and (before.phase, before.message) != (after.phase, after.message):
+            self._ports.metrics.phase_changed(before.phase, after.phase)
             await self._journal.phase_changed(after)
         if not instructions and after.is_settled and after.phase is not EnvironmentPhase.RUNNING:
             await self._ownership.release()

@@ -56,7 +56,8 @@ class Driving:
             return RetryDue()
         try:
             async with asyncio.timeout(self._remaining_s(environment, instruction)):
-                return await self._carry_out(environment, instruction, lease)
+                with self._ports.metrics.driver_call(type(instruction).__name__):
+                    return await self._carry_out(environment, instruction, lease)
         except TimeoutError:
             if environment.phase in (*_DEADLINES, EnvironmentPhase.STOPPING, EnvironmentPhase.DELETING):
                 return DeadlinePassed()

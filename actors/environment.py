@@ -35,12 +35,14 @@ from actors.ports import Ports
 from actors.samples import Samples
 from actors.terminal_sessions import TerminalSessions
 from actors.upkeep import Upkeep
+from devpocket.bus.port import Topic
 from devpocket.domain import commands
 from devpocket.domain.environments import DesiredState, Environment, EnvironmentPhase
 from devpocket.domain.events import EnvironmentEvent, EventKind
 from devpocket.domain.lifecycle import DesiredChanged, Event, ObserveContainer, RetryDue
 from devpocket.errors import DevPocketError, InvalidStateError, NotFoundError, UnavailableError
 from devpocket.ids import EnvironmentId, UserId
+from devpocket.metrics import SweepKind
 from devpocket.runtime.port import Terminal
 from devpocket.store.environments import EnvironmentRecords
 
@@ -120,7 +122,9 @@ class EnvironmentActor(LoopActor):
 
     async def on_stop(self) -> None:
         """Hand over: the operation has been cancelled with the other children, the lease is given up."""
-        await self._drive.hand_over()
+        if self._drive.is_owner:
+            await self._drive.hand_over()
+            await self._ports.bus.publish(Topic.ENVIRONMENT_CHANGED, {"environment_id": self._id})
 
     # --- what a user asks --------------------------------------------------------------------------------------------
 
@@ -274,6 +278,7 @@ class EnvironmentActor(LoopActor):
         if reason is not None:
             now = self._ports.clock.now()
             await self._records.change(self._id, lambda each: commands.stop(each, now, reason))
+            self._ports.metrics.swept(SweepKind.IDLE, 1)
             self.tell_self(DriveEnvironment())
             return
         await self._upkeep.sample(environment, is_watched=bool(self._watchers))

@@ -6,12 +6,12 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Iterable
 from types import TracebackType
-from typing import Any, ClassVar, Final, Protocol, TypeAlias, TypeVar, cast
+from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
 
 import pykka
 
 from actors.loop_errors import ActorDeadlockError
-from actors.loop_waits import Participant, RunningActors, begin_wait, refuse_to_block, running_loop
+from actors.loop_waits import Participant, begin_wait, refuse_to_block, running_loop, waiting_actor
 
 T = TypeVar("T")
 J = TypeVar("J")
@@ -38,8 +38,6 @@ class LoopFuture(pykka.Future[T]):
 
     Awaiting it may be cancelled at any time and by any number of waiters; the work behind it goes on.
     """
-
-    running: ClassVar[RunningActors[Any]] = RunningActors()
 
     # Defaults on the class: an ask makes one of these, and pays only for the attributes that it needs.
     target: Target | None = None
@@ -119,39 +117,41 @@ class LoopFuture(pykka.Future[T]):
         return _needing(pykka.Future.reduce(self, func, *args), self)
 
     def __await__(self) -> Generator[Any, None, T]:
-        """Wait without blocking the loop.
+        """Wait without blocking the loop; an actor that waits shows meanwhile whose reply it awaits.
 
         Raises:
             ActorDeadlockError: if the actor that awaits this would wait for itself.
         """
         if self._get_hook is not None:
             return (yield from self._await_hook(self._get_hook).__await__())
-        if not self._done:
-            yield from self._wait()
+        if self._done:
+            return self._outcome()
+        waiter = asyncio.get_running_loop().create_future()
+        actor = None if self.target is None else waiting_actor()
+        if actor is not None and self.target is not None:
+            begin_wait(actor, self.target.participant())
+        try:
+            if self._add(waiter):
+                yield from waiter
+        finally:
+            if actor is not None:
+                actor.awaiting = None
+            if not self._done:
+                self._forget(waiter)
         return self._outcome()
 
     __iter__ = __await__
 
-    def _wait(self) -> Generator[Any, None, None]:
-        """Park the running task until there is an outcome; an actor meanwhile shows whose reply it awaits."""
-        waiter = asyncio.get_running_loop().create_future()
-        me = target = None
-        if self.target is not None and (me := self.running.current()) and (target := self.target.participant()):
-            begin_wait(me, target)
-        try:
-            with _LOCK:
-                if self._done:
-                    return
-                if self._waiters is None:
-                    self._waiters = [waiter]
-                else:
-                    self._waiters.append(waiter)
-            yield from waiter
-        finally:
-            if me is not None:
-                me.awaiting = None
-            if not self._done:
-                self._forget(waiter)
+    def _add(self, waiter: "asyncio.Future[None]") -> bool:
+        """Have ``waiter`` woken by the outcome, unless it is there already."""
+        with _LOCK:
+            if self._done:
+                return False
+            if self._waiters is None:
+                self._waiters = [waiter]
+            else:
+                self._waiters.append(waiter)
+            return True
 
     def _forget(self, waiter: "asyncio.Future[None]") -> None:
         """Drop a cancelled waiter, so that a future nobody answers does not collect them."""
@@ -190,8 +190,10 @@ class LoopFuture(pykka.Future[T]):
             event = self._event
         if event is not None:
             event.set()
-        for waiter in waiters or ():
-            _wake(waiter)
+        if waiters is not None:
+            here = running_loop()
+            for waiter in waiters:
+                _wake(waiter, here)
 
     def _outcome(self) -> T:
         if self._exc_info is None:
@@ -211,10 +213,11 @@ def _needing(future: pykka.Future[M], *sources: pykka.Future[Any]) -> LoopFuture
     return derived
 
 
-def _wake(waiter: "asyncio.Future[None]") -> None:
+def _wake(waiter: "asyncio.Future[None]", here: asyncio.AbstractEventLoop | None) -> None:
     loop = waiter.get_loop()
-    if loop is running_loop():
-        _resolve(waiter)
+    if loop is here:
+        if not waiter.done():
+            waiter.set_result(None)
     elif not loop.is_closed():
         loop.call_soon_threadsafe(_resolve, waiter)
 

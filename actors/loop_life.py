@@ -28,7 +28,7 @@ from actors.loop_hooks import as_failure, run_hook
 from actors.loop_inbox import LoopInbox, answer_unhandled
 from actors.loop_inspect import ActorObserver, BusyActor, Outcome
 from actors.loop_ref import LoopActorRef
-from actors.loop_waits import LoopFlag, Participant, RunningActors, running_loop
+from actors.loop_waits import CURRENT, LoopFlag, Participant, running_loop
 from devpocket.errors import DevPocketError
 
 T = TypeVar("T")
@@ -55,7 +55,10 @@ class ActorLife(PykkaActor):
     observer: ClassVar[ActorObserver | None] = None
     """Where figures go; set on this class, it serves all actors of the process."""
 
-    running: ClassVar[RunningActors["ActorLife"]] = LoopFuture.running
+    running: ClassVar[dict["asyncio.Task[None]", "ActorLife"]] = {}
+    """Live actors by their task, first started first. asyncio holds tasks weakly, and refs their actors: without this
+    a busy actor could be collected."""
+
     bound_loop: ClassVar[asyncio.AbstractEventLoop | None] = None
 
     actor_inbox: LoopInbox
@@ -104,6 +107,10 @@ class ActorLife(PykkaActor):
         """The reference of this actor."""
         ref: LoopActorRef[Self] = self._actor_ref  # type: ignore[assignment]  # set in __init__
         return ref
+
+    def runs_here(self) -> bool:
+        """Tell whether the running task is this actor's own, rather than a child's."""
+        return asyncio.current_task() is self.actor_ref.started_task
 
     def on_told_failure(self, message: Any, error: Exception) -> None:
         """Called when a told ``message`` has raised ``error``, which has been logged and counted."""
@@ -158,8 +165,10 @@ class ActorLife(PykkaActor):
             loop.call_soon_threadsafe(self._start_task, loop)
 
     def _start_task(self, loop: asyncio.AbstractEventLoop) -> None:
-        # An empty context: the actor outlives whoever started it, and must not log under that request's id for ever.
-        task = loop.create_task(self._run(), name=self.label, context=contextvars.Context())
+        # A fresh context: the actor outlives whoever started it, and must not log under that request's id for ever.
+        context = contextvars.Context()
+        context.run(CURRENT.set, self)
+        task = loop.create_task(self._run(), name=self.label, context=context)
         self.actor_ref.started_task = task
         self.running[task] = self
         task.add_done_callback(self._ended)
@@ -221,7 +230,8 @@ class ActorLife(PykkaActor):
         self._busy_since = time.monotonic()
         outcome: Outcome = "interrupted"
         try:
-            reply = self._handle_receive(message)
+            handler = self._handlers.get(type(message))
+            reply = self._handle_receive(message) if handler is None else handler(self, message)
             if inspect.iscoroutine(reply):  # coroutines only: a handler may return a future for its caller to await
                 reply = await reply
         except BaseException as raised:
@@ -236,10 +246,6 @@ class ActorLife(PykkaActor):
                 envelope.reply_to.set(reply)
         finally:
             self._note_end(message, outcome)
-
-    def _handle_receive(self, message: Any) -> Any:
-        handler = self._handlers.get(type(message))
-        return super()._handle_receive(message) if handler is None else handler(self, message)
 
     async def _handle_failed(self, envelope: Envelope[Any], failure: Exception) -> Outcome:
         """Tell the asker, or log and count what nobody waits for."""

@@ -1,12 +1,9 @@
-"""Which actors run, and whose reply each of them awaits.
-
-Keeping the tasks here is what keeps the actors alive: asyncio holds tasks weakly and a ref holds its actor weakly, so
-a busy actor could otherwise be collected.
-"""
+"""Waiting: whose reply each actor awaits, and who must not wait at all."""
 
 import asyncio
 import threading
-from typing import Generic, Protocol, TypeVar
+from contextvars import ContextVar
+from typing import Protocol
 
 from actors.loop_errors import ActorDeadlockError, WouldBlockLoopError
 
@@ -21,27 +18,29 @@ class Participant(Protocol):
         """The name of this actor for people."""
         ...
 
-
-ParticipantT = TypeVar("ParticipantT", bound=Participant)
-
-
-class RunningActors(dict["asyncio.Task[None]", ParticipantT], Generic[ParticipantT]):
-    """Live actors by their task, in the order in which they were started; touched on the loop's thread only."""
-
-    def current(self) -> ParticipantT | None:
-        """Return the actor whose own task this is. A child task of an actor counts as nobody."""
-        task = asyncio.current_task()
-        return None if task is None else self.get(task)
+    def runs_here(self) -> bool:
+        """Tell whether the running task is the actor's own."""
+        ...
 
 
-def begin_wait(waiter: Participant, target: Participant) -> None:
+CURRENT: ContextVar[Participant | None] = ContextVar("actor", default=None)
+"""The actor in whose task, or in a task begun from there, this code runs."""
+
+
+def waiting_actor() -> Participant | None:
+    """Return the actor that would wait here. One whose child task waits is not waiting itself."""
+    actor = CURRENT.get()
+    return actor if actor is not None and actor.runs_here() else None
+
+
+def begin_wait(waiter: Participant, target: Participant | None) -> None:
     """Note that ``waiter`` now awaits a reply of ``target``.
 
     Raises:
         ActorDeadlockError: if ``target`` itself awaits ``waiter``, be it over several others; names the path.
     """
     path = [waiter.label]
-    node: Participant | None = target
+    node = target
     while node is not None:
         path.append(node.label)
         if node is waiter:

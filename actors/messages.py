@@ -5,12 +5,13 @@ key. Errors are those of :mod:`devpocket.errors`; what is said per message is wh
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from actors.dispatch import Message
+from actors.origin import Origin
 from devpocket.domain.environments import Environment, EnvironmentStatus
 from devpocket.domain.events import EnvironmentEvent
 from devpocket.domain.templates import Wish
@@ -28,6 +29,16 @@ class Caller:
     session_id: SessionId
     address: str = ""
     device: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """A signed-in user and the two tokens."""
+
+    user: User
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+    expires_in_s: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +67,7 @@ class AuthenticateSession(Message[Caller]):
     """Answer who this is; UnauthenticatedError for an ended session or an inactive user."""
 
     session_id: SessionId
+    origin: Origin
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,18 +35,24 @@ class Ownership:
         """
         while self.lease is not None:
             await asyncio.sleep(self._ttl_s / 3)
-            if self.lease is None:
+            held = self.lease
+            if held is None:
                 return
-            try:
-                self.lease = await self._ports.store.renew_lease(self.lease, self._ttl_s)
-            except UnavailableError as error:
-                if self._ports.clock.now() < self.lease.held_until:
-                    continue
-                _LOG.warning("environment %s: lease cannot be renewed: %s", self._id, error)
-                self.lease = None
-            if self.lease is None:
+            renewed = await self._renewed(held)
+            if self.lease is held:
+                self.lease = renewed
+            if renewed is None:
                 self._ports.metrics.lease_lost()
                 lost()
+
+    async def _renewed(self, lease: Lease) -> Lease | None:
+        try:
+            return await self._ports.store.renew_lease(lease, self._ttl_s)
+        except UnavailableError as error:
+            if self._ports.clock.now() < lease.held_until:
+                return lease
+            _LOG.warning("environment %s: lease cannot be renewed: %s", self._id, error)
+            return None
 
     async def release(self) -> None:
         """Give the lease up, so that another process may have it at once. Does nothing without one."""

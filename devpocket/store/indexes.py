@@ -60,6 +60,7 @@ COLLECTIONS: tuple[CollectionSpec, ...] = (
             Index("email_key", ("email_key",), "sign in and register by the lower-cased address", unique=True),
             Index("username_key", ("username_key",), "sign in and register by the lower-cased name", unique=True),
             Index("google_id", ("google_id",), "sign in with Google; most accounts have none", unique=True),
+            Index("deletion", ("deletion_requested_at",), "accounts whose removal was cut short"),
         ),
     ),
     CollectionSpec(

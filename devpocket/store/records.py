@@ -8,7 +8,6 @@ import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from devpocket.domain.environments import DesiredState, Environment
@@ -59,10 +58,15 @@ def from_document(cls: type[Record], document: Document) -> Record:
     return cls(**{name: _decoded(hint, values[name]) for name, hint in hints.items() if name in values})
 
 
-@cache
-def _hints(cls: type) -> Mapping[str, Any]:
-    hints = get_type_hints(cls)
-    return {field.name: hints[field.name] for field in fields(cls)}
+_HINTS: dict[type, Mapping[str, Any]] = {}
+
+
+def _hints(cls: Any) -> Mapping[str, Any]:
+    """Return the types of the fields of a dataclass; worked out once per class."""
+    if cls not in _HINTS:
+        hints = get_type_hints(cls)
+        _HINTS[cls] = {field.name: hints[field.name] for field in fields(cls)}
+    return _HINTS[cls]
 
 
 def _encoded(value: Any) -> Any:

@@ -1,0 +1,43 @@
+"""The outbox's mails, kept in the store."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from devpocket.mail.pending import MailState, PendingMail
+from devpocket.store.errors import DuplicateKeyError, MissingDocumentError, VersionConflictError
+from devpocket.store.port import Store
+from devpocket.store.records import from_document, to_document
+
+
+@dataclass(frozen=True, slots=True)
+class MailStore:
+    """An :class:`~devpocket.mail.pending.OutboxStore`."""
+
+    store: Store
+
+    async def insert(self, mail: PendingMail) -> None:
+        """Store a new mail; one that is there already stays as it is."""
+        try:
+            await self.store.mails.insert(to_document(mail))
+        except DuplicateKeyError:
+            return
+
+    async def claim_due(self, now: datetime, until: datetime, limit: int) -> Sequence[PendingMail]:
+        """Return mails that are due and make them this process's until ``until``."""
+        due = await self.store.mails.query("state_due", MailState.PENDING.value, upper=now, limit=limit)
+        claimed = []
+        for document in due:
+            mail = replace(from_document(PendingMail, document), due_at=until)
+            try:
+                claimed.append(from_document(PendingMail, await self.store.mails.replace(to_document(mail))))
+            except (VersionConflictError, MissingDocumentError):
+                continue  # another process has it, or its user is gone
+        return claimed
+
+    async def save(self, mail: PendingMail) -> None:
+        """Store what became of it, unless it is gone or another process's by now."""
+        try:
+            await self.store.mails.replace(to_document(mail))
+        except (VersionConflictError, MissingDocumentError):
+            return

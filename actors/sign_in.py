@@ -1,0 +1,99 @@
+"""Signing in with a password: counted before it is looked at, locked after too many wrong ones."""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from actors.audit import Audit
+from actors.origin import Origin
+from actors.ports import Ports
+from actors.sessions import Sessions
+from actors.user_records import UserRecords
+from devpocket.auth.lockout import Counter, LockoutSettings, attempt_counters, locked_error, network_of
+from devpocket.auth.passwords import Passwords
+from devpocket.auth.turns import Turns
+from devpocket.domain.users import User, login_key
+from devpocket.errors import PermissionDeniedError, UnauthenticatedError
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordSignIn:
+    """Checks names and passwords; the rules are :mod:`devpocket.auth.lockout`'s."""
+
+    ports: Ports
+    users: UserRecords
+    sessions: Sessions
+    passwords: Passwords
+    turns: Turns
+    audit: Audit
+    lockout: LockoutSettings
+
+    async def verify(self, login: str, password: str, origin: Origin) -> User:
+        """Return whose name and password these are.
+
+        UnauthenticatedError for a wrong pair, after the same work whether the name exists or not;
+        PermissionDeniedError while sign-in is locked, whatever the password is.
+        """
+        user = await self.users.by_login(login)
+        account = user.id if user else f"nobody:{login_key(login)}"
+        counters = attempt_counters(
+            account, origin.address, self.lockout, is_known_address=await self._is_at_home(user, origin)
+        )
+        async with self.turns.turn(account):
+            await self._refuse_locked(counters, user, origin)
+            counts = [await self.ports.store.increment(counter.key, ttl_s=counter.window_s) for counter in counters]
+            await self._refuse_overrun(counters, counts)
+            if await self.passwords.verify(password, user.password_hash if user else None) and user is not None:
+                return await self._welcome(user, password, counters)
+            await self._wrong(counters, counts, user, origin)
+        raise UnauthenticatedError("Incorrect username or password.", code="incorrect_credentials")
+
+    async def _welcome(self, user: User, password: str, counters: tuple[Counter, ...]) -> User:
+        for counter in counters:
+            if counter.is_pair:
+                await self.ports.store.reset(counter.key)
+            else:
+                await self.ports.store.increment(counter.key, ttl_s=counter.window_s, amount=-1)
+        if not user.is_active:
+            raise PermissionDeniedError("This account has been closed.", code="account_inactive")
+        if user.password_hash and self.passwords.needs_rehash(user.password_hash):
+            await self._rehash(user, password)
+        return user
+
+    async def _rehash(self, user: User, password: str) -> None:
+        """Store the hash at today's cost, unless the password has been changed meanwhile."""
+        stale, fresh = user.password_hash, await self.passwords.hash(password)
+        await self.users.change(user.id, lambda each: _with_hash(each, stale, fresh))
+
+    async def _wrong(self, counters: tuple[Counter, ...], counts: list[int], user: User | None, origin: Origin) -> None:
+        user_id = user.id if user else None
+        await self.audit.note("sign_in_failed", origin, user_id=user_id)
+        for counter, count in zip(counters, counts, strict=True):
+            if counter.is_full(count):
+                await self.ports.store.increment(counter.lock_key, ttl_s=counter.lock_s)
+                await self.audit.note("account_locked", origin, user_id=user_id, is_pair=counter.is_pair)
+
+    async def _refuse_locked(self, counters: tuple[Counter, ...], user: User | None, origin: Origin) -> None:
+        now = self.ports.clock.now()
+        for counter in counters:
+            lock = await self.ports.store.window(counter.lock_key)
+            if lock is not None:
+                await self.audit.note("sign_in_refused", origin, user_id=user.id if user else None, reason="locked")
+                raise locked_error(lock.ends_at, now)
+
+    async def _refuse_overrun(self, counters: tuple[Counter, ...], counts: list[int]) -> None:
+        now = self.ports.clock.now()
+        for counter, count in zip(counters, counts, strict=True):
+            if counter.is_over(count):
+                window = await self.ports.store.window(counter.key)
+                raise locked_error(window.ends_at if window else now + timedelta(seconds=counter.lock_s), now)
+
+    async def _is_at_home(self, user: User | None, origin: Origin) -> bool:
+        """Tell whether the account is signed in at this address already."""
+        if user is None:
+            return False
+        here = network_of(origin.address)
+        return any(network_of(session.address) == here for session in await self.sessions.of_user(user.id))
+
+
+def _with_hash(user: User, stale: str | None, fresh: str) -> User:
+    return replace(user, password_hash=fresh) if user.password_hash == stale else user

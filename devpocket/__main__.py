@@ -1,0 +1,5 @@
+"""``python -m devpocket``."""
+
+from devpocket.cli import main
+
+main()
