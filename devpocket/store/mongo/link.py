@@ -34,6 +34,7 @@ RIDE_OUT_S = 8.0
 """How long an operation is tried again: an election takes some seconds, and a phone waits 30."""
 
 RETRY_AFTER_S = 5.0
+_CLOSE_TIMEOUT_S = 2.0
 _DEFAULT_DATABASE = "devpocket"
 _OPTIONS: dict[str, Any] = {
     "appname": "devpocket",
@@ -57,6 +58,7 @@ class Link:
     def __init__(self, url: str) -> None:
         given = url.partition("?")[2].lower()
         options = {name: value for name, value in _OPTIONS.items() if f"{name.lower()}=" not in given}
+        self._running: set[asyncio.Future[Any]] = set()
         self.hosts = urlsplit(url).netloc.rpartition("@")[2]
         try:
             self._client: AsyncMongoClient[Document] = AsyncMongoClient(url, **options)
@@ -66,7 +68,11 @@ class Link:
             raise ConfigurationError(f"DATABASE_URL is not a MongoDB URL that can be used: {error}") from None
 
     async def close(self) -> None:
-        """Close all connections and stop the client's own tasks."""
+        """Give running operations a moment, then close all connections and stop the client's own tasks."""
+        if self._running:
+            _, late = await asyncio.wait(self._running, timeout=_CLOSE_TIMEOUT_S)
+            for task in late:
+                task.cancel()
         await self._client.close()
 
     async def server_version(self) -> str:
@@ -78,8 +84,15 @@ class Link:
         """Run an operation, again and again for some seconds while the database does not answer.
 
         ``operation`` is told whether it is repeated: then its first attempt may have been carried out although the
-        answer was lost. Raises :class:`~devpocket.errors.UnavailableError` in the end.
+        answer was lost. Raises :class:`~devpocket.errors.UnavailableError` in the end. When the caller is cancelled
+        the operation goes on by itself: PyMongo would throw the connection away, and leak one it is just opening.
         """
+        task = asyncio.ensure_future(self._ride_out(operation))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
+
+    async def _ride_out(self, operation: Callable[[bool], Awaitable[T]]) -> T:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + RIDE_OUT_S
         pause_s, repeated = 0.05, False

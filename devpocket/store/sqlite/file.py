@@ -59,6 +59,7 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA journal_size_limit = 67108864")
+    connection.execute("PRAGMA cache_size = -32768")  # 32 MB: the upper levels of all indexes stay in memory
     connection.execute("BEGIN IMMEDIATE")  # takes the lock now, not with the first request
     connection.execute("COMMIT")
     application_id = connection.execute("PRAGMA application_id").fetchone()[0]

@@ -45,8 +45,12 @@ class Table:
 
     def find(self, connection: sqlite3.Connection, selection: Selection, page: Page, now_ms: int) -> list[Document]:
         """Return one page of live documents."""
-        tail, values = statements.page(selection, page, self._now(now_ms))
-        return [decoded(row[0]) for row in connection.execute(self._select_sql + tail, values)]
+        found: list[Document] = []
+        for tail, values in statements.pages(selection, page, self._now(now_ms)):
+            if missing := page.limit - len(found):
+                rows = connection.execute(self._select_sql + tail, (*values, missing))
+                found += [decoded(row[0]) for row in rows]
+        return found
 
     def count(self, connection: sqlite3.Connection, selection: Selection, now_ms: int) -> int:
         """Count live documents."""

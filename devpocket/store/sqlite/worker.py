@@ -106,6 +106,7 @@ class Worker:
     def _opened(self, opened: asyncio.Future[None], error: Exception | None) -> None:
         if error is not None:
             self._closed = True
+            self._finished.set()
         if opened.done():
             return
         if error is not None:
@@ -120,7 +121,6 @@ class Worker:
             connection = self._connect()
         except Exception as error:
             self._loop.call_soon_threadsafe(self._opened, opened, error)
-            self._loop.call_soon_threadsafe(self._finished.set)
             return
         self._loop.call_soon_threadsafe(self._opened, opened, None)
         try:
