@@ -116,4 +116,5 @@ def _listed(names: tuple[str, ...]) -> str:
 if __name__ == "__main__":
     from devpocket.cli import main
 
-    main(["load-templates", *sys.argv[1:]])
+    sys.argv[1:1] = ["load-templates"]
+    main()
