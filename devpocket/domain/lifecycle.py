@@ -380,4 +380,4 @@ def _table() -> dict[tuple[EnvironmentPhase, type[Event]], Rule]:
 
 
 TABLE: Mapping[tuple[EnvironmentPhase, type[Event]], Rule] = _table()
-EVENTS: tuple[type[Event], ...] = tuple(Event.__subclasses__())
+EVENTS: tuple[type[Event], ...] = tuple(dict.fromkeys(event for _, event in TABLE))
