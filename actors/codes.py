@@ -23,7 +23,10 @@ from devpocket.mail.outbox import Outbox
 from devpocket.store.errors import MissingDocumentError, VersionConflictError
 from devpocket.store.records import from_document, to_document
 
+MAILS_A_DAY = 10
+"""Each mail allows five more guesses at six digits, so their number is limited, too."""
 _TRIES = 20
+_DAY_S = 86400
 _SENTENCES = {
     CodeVerdict.WRONG: "This code is not right. Please look at the newest mail.",
     CodeVerdict.EXPIRED: "This code has expired. Please ask for another one.",
@@ -55,6 +58,8 @@ class Codes:
         if newest is not None and not newest.may_be_followed(now):
             wait_s = 60 - (now - newest.created_at).total_seconds()
             raise RateLimitedError("A code was sent just now. Please wait a minute.", retry_after_s=wait_s)
+        if await self.ports.store.increment(f"verification-mails:{user.id}", ttl_s=_DAY_S) > MAILS_A_DAY:
+            raise RateLimitedError("Many codes were sent today. Please try again tomorrow.", retry_after_s=_DAY_S)
         await self.send_verification(user)
 
     async def send_reset(self, user: User) -> None:

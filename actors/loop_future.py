@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
 import pykka
 
 from actors.loop_errors import ActorDeadlockError
-from actors.loop_waits import Participant, begin_wait, refuse_to_block, running_loop, waiting_actor
+from actors.loop_waits import IN_ACTOR, Participant, begin_wait, refuse_to_block, running_loop, waiting_actor
 
 T = TypeVar("T")
 J = TypeVar("J")
@@ -50,8 +50,7 @@ class LoopFuture(pykka.Future[T]):
     _get_hook_result: Any = _UNSET
     _sources: "tuple[pykka.Future[Any], ...]" = ()
 
-    def __init__(self) -> None:  # not Pykka's, which would set what the defaults above already say
-        pass
+    __init__ = object.__init__  # not Pykka's, which would set what the defaults above already say
 
     @classmethod
     def derived(cls, hook: Callable[[float | None], T], *sources: pykka.Future[Any]) -> "LoopFuture[T]":
@@ -127,7 +126,7 @@ class LoopFuture(pykka.Future[T]):
         if self._done:
             return self._outcome()
         waiter = asyncio.get_running_loop().create_future()
-        actor = None if self.target is None else waiting_actor()
+        actor = waiting_actor() if IN_ACTOR.get() else None
         if actor is not None and self.target is not None:
             begin_wait(actor, self.target.participant())
         try:
@@ -138,7 +137,7 @@ class LoopFuture(pykka.Future[T]):
                 actor.awaiting = None
             if not self._done:
                 self._forget(waiter)
-        return self._outcome()
+        return self._value if self._exc_info is None else self._outcome()
 
     __iter__ = __await__
 

@@ -2,11 +2,10 @@
 
 import asyncio
 import contextvars
-import inspect
 import logging
 import time
 from collections.abc import Collection, Hashable, Mapping
-from types import TracebackType
+from types import CoroutineType, TracebackType
 from typing import Any, ClassVar, Self, TypeVar
 
 import pykka
@@ -28,13 +27,15 @@ from actors.loop_hooks import as_failure, run_hook
 from actors.loop_inbox import LoopInbox, answer_unhandled
 from actors.loop_inspect import ActorObserver, BusyActor, Outcome
 from actors.loop_ref import LoopActorRef
-from actors.loop_waits import CURRENT, LoopFlag, Participant, running_loop
+from actors.loop_waits import IN_ACTOR, RUNNING, LoopFlag, Participant, running_loop
 from devpocket.errors import DevPocketError
 
 T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
 _MESSAGES_PER_TURN = 64
+_ACTOR_CONTEXT = contextvars.Context()
+_ACTOR_CONTEXT.run(IN_ACTOR.set, True)
 
 
 class ActorLife(PykkaActor):
@@ -55,10 +56,7 @@ class ActorLife(PykkaActor):
     observer: ClassVar[ActorObserver | None] = None
     """Where figures go; set on this class, it serves all actors of the process."""
 
-    running: ClassVar[dict["asyncio.Task[None]", "ActorLife"]] = {}
-    """Live actors by their task, first started first. asyncio holds tasks weakly, and refs their actors: without this
-    a busy actor could be collected."""
-
+    running: ClassVar[dict["asyncio.Task[None]", "ActorLife"]] = RUNNING
     bound_loop: ClassVar[asyncio.AbstractEventLoop | None] = None
 
     actor_inbox: LoopInbox
@@ -107,10 +105,6 @@ class ActorLife(PykkaActor):
         """The reference of this actor."""
         ref: LoopActorRef[Self] = self._actor_ref  # type: ignore[assignment]  # set in __init__
         return ref
-
-    def runs_here(self) -> bool:
-        """Tell whether the running task is this actor's own, rather than a child's."""
-        return asyncio.current_task() is self.actor_ref.started_task
 
     def on_told_failure(self, message: Any, error: Exception) -> None:
         """Called when a told ``message`` has raised ``error``, which has been logged and counted."""
@@ -165,10 +159,8 @@ class ActorLife(PykkaActor):
             loop.call_soon_threadsafe(self._start_task, loop)
 
     def _start_task(self, loop: asyncio.AbstractEventLoop) -> None:
-        # A fresh context: the actor outlives whoever started it, and must not log under that request's id for ever.
-        context = contextvars.Context()
-        context.run(CURRENT.set, self)
-        task = loop.create_task(self._run(), name=self.label, context=context)
+        # Not the context of whoever started it: the actor lives on, and must not log under that request's id for ever.
+        task = loop.create_task(self._run(), name=self.label, context=_ACTOR_CONTEXT.copy())
         self.actor_ref.started_task = task
         self.running[task] = self
         task.add_done_callback(self._ended)
@@ -232,7 +224,7 @@ class ActorLife(PykkaActor):
         try:
             handler = self._handlers.get(type(message))
             reply = self._handle_receive(message) if handler is None else handler(self, message)
-            if inspect.iscoroutine(reply):  # coroutines only: a handler may return a future for its caller to await
+            if isinstance(reply, CoroutineType):  # and nothing else: a handler may return a future for its caller
                 reply = await reply
         except BaseException as raised:
             failure = as_failure(raised)
@@ -245,7 +237,12 @@ class ActorLife(PykkaActor):
             if envelope.reply_to is not None:
                 envelope.reply_to.set(reply)
         finally:
-            self._note_end(message, outcome)
+            self._busy_with = None
+            if self._retire_timer is not None and getattr(message, "keeps_awake", True):
+                self._retire_timer.touch()
+            if self.observer is not None:
+                duration_s = time.monotonic() - self._busy_since
+                self.observer.message_ended(type(self).__name__, type(message).__name__, duration_s, outcome)
 
     async def _handle_failed(self, envelope: Envelope[Any], failure: Exception) -> Outcome:
         """Tell the asker, or log and count what nobody waits for."""
@@ -273,14 +270,6 @@ class ActorLife(PykkaActor):
                 _LOG.error("Exception in %s on told %s:", self, message_name, exc_info=exc_info)
             self.on_told_failure(envelope.message, failure)
         return "refused" if refused else "failed"
-
-    def _note_end(self, message: Any, outcome: Outcome) -> None:
-        self._busy_with = None
-        if self._retire_timer is not None and getattr(message, "keeps_awake", True):
-            self._retire_timer.touch()
-        if self.observer is not None:
-            duration_s = time.monotonic() - self._busy_since
-            self.observer.message_ended(type(self).__name__, type(message).__name__, duration_s, outcome)
 
     # Stop
 

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from contextvars import ContextVar
-from typing import Protocol
+from typing import Any, Protocol
 
 from actors.loop_errors import ActorDeadlockError, WouldBlockLoopError
 
@@ -18,19 +18,21 @@ class Participant(Protocol):
         """The name of this actor for people."""
         ...
 
-    def runs_here(self) -> bool:
-        """Tell whether the running task is the actor's own."""
-        ...
 
+RUNNING: dict["asyncio.Task[Any]", Any] = {}
+"""Live actors by their own task, first started first.
 
-CURRENT: ContextVar[Participant | None] = ContextVar("actor", default=None)
-"""The actor in whose task, or in a task begun from there, this code runs."""
+asyncio holds tasks weakly and refs hold actors weakly, so without this a busy actor could be collected.
+"""
+
+IN_ACTOR: ContextVar[bool] = ContextVar("in_actor", default=False)
+"""True in the task of an actor and in all tasks begun from there; spares everybody else the look at RUNNING."""
 
 
 def waiting_actor() -> Participant | None:
     """Return the actor that would wait here. One whose child task waits is not waiting itself."""
-    actor = CURRENT.get()
-    return actor if actor is not None and actor.runs_here() else None
+    task = asyncio.current_task()
+    return None if task is None else RUNNING.get(task)
 
 
 def begin_wait(waiter: Participant, target: Participant | None) -> None:

@@ -13,6 +13,10 @@ from devpocket.auth.passwords import Passwords
 from devpocket.auth.turns import Turns
 from devpocket.domain.users import User, login_key
 from devpocket.errors import PermissionDeniedError, UnauthenticatedError
+from devpocket.ids import UserId
+
+
+_NOBODY = UserId("nobody")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class PasswordSignIn:
         counters = attempt_counters(
             account, origin.address, self.lockout, is_known_address=await self._is_at_home(user, origin)
         )
-        async with self.turns.turn(account):
+        async with self.turns.turn(counters[0].key):
             await self._refuse_locked(counters, user, origin)
             counts = [await self.ports.store.increment(counter.key, ttl_s=counter.window_s) for counter in counters]
             await self._refuse_overrun(counters, counts)
@@ -88,11 +92,9 @@ class PasswordSignIn:
                 raise locked_error(window.ends_at if window else now + timedelta(seconds=counter.lock_s), now)
 
     async def _is_at_home(self, user: User | None, origin: Origin) -> bool:
-        """Tell whether the account is signed in at this address already."""
-        if user is None:
-            return False
-        here = network_of(origin.address)
-        return any(network_of(session.address) == here for session in await self.sessions.of_user(user.id))
+        """Tell whether the account is signed in at this address already; looks also for a name that nobody has."""
+        here, user_id = network_of(origin.address), user.id if user else _NOBODY
+        return any(network_of(session.address) == here for session in await self.sessions.of_user(user_id))
 
 
 def _with_hash(user: User, stale: str | None, fresh: str) -> User:

@@ -45,7 +45,8 @@ from devpocket.mail.messages import Messages
 from devpocket.mail.outbox import Outbox, make_sender
 from devpocket.mail.settings import MailSettings
 from devpocket.metrics import Metrics
-from devpocket.runtime.local import LocalRuntime, LocalRuntimeSettings, NetworkMode, SandboxMode
+from devpocket.runtime.local.configuration import LocalRuntimeSettings, NetworkMode, SandboxMode
+from devpocket.runtime.local.driver import LocalRuntime
 from devpocket.runtime.port import Runtime
 from devpocket.settings import RuntimeKind, Settings
 from devpocket.settings.plans import load_plans
@@ -54,8 +55,8 @@ from devpocket.store.errors import DuplicateKeyError
 from devpocket.store.port import Store
 from scripts.load_templates import load_templates
 
-PROJECT = Path(__file__).resolve().parent.parent
-TEMPLATES = PROJECT / "scripts" / "templates"
+PROJECT: Path = Path(__file__).resolve().parent.parent
+TEMPLATES: Path = PROJECT / "scripts" / "templates"
 
 Notice = Callable[[EnvironmentId, str], None]
 

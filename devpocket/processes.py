@@ -51,12 +51,10 @@ class Processes:
         worst = 0
         while self._children:
             pid, status = os.wait()
-            index = next((each for each, child in self._children.items() if child.pid == pid), None)
-            if index is None:
-                continue
-            child = self._children.pop(index)
-            child.returncode = os.waitstatus_to_exitcode(status)
-            worst = max(worst, self._ended(index, child.returncode))
+            for index in [each for each, child in self._children.items() if child.pid == pid]:
+                exit_code = os.waitstatus_to_exitcode(status)
+                self._children.pop(index).returncode = exit_code
+                worst = max(worst, self._ended(index, exit_code))
         return worst
 
     def _start(self, index: int) -> None:
