@@ -39,13 +39,18 @@ _WORDS = re.compile(r"[a-z]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _MAX_DEPTH = 6
 
-_NAME = r"[\w.-]*?(?:token|password|passwd|secret|auth|code|key|jwt|state|signature|credential)[\w.-]*"
+_MAX_TEXT = 32 * 1024
+"""Longer texts are cut: a log line is no place for a body, and scrubbing one costs time."""
+
+# Every repetition has an upper bound, so that a hostile text costs no more than a long one.
+_NAME = r"[\w.-]{0,40}?(?:token|password|passwd|secret|auth|code|key|jwt|state|signature|credential)[\w.-]{0,40}"
 _QUERY = re.compile(rf"([?&;#]{_NAME}=)[^&\s\"'<>#;)\]}}]+", re.IGNORECASE)
-_JWT = re.compile(r"\beyJ[\w-]{5,}\.[\w-]+(?:\.[\w-]*)?")
-_BEARER = re.compile(r"\b(bearer|basic)(\s+)[\w.~+/=-]{8,}", re.IGNORECASE)
+_JWT = re.compile(r"\beyJ[\w-]{5,2000}\.[\w-]{1,4000}(?:\.[\w-]*)?")
+_BEARER = re.compile(r"\b(bearer|basic)(\s{1,8})[\w.~+/=-]{8,}", re.IGNORECASE)
 _USER_INFO = re.compile(r"(?<=://)[^/\s@\"']+(?=@)")
 _ASSIGNED = re.compile(
-    r"((?:token|password|passwd|secret|cookie|authorization)\w*[\"']?\s*[:=]\s*[\"']?)(?!\*\*\*)[^\s\"',;&})\]]{4,}",
+    r"((?:token|password|passwd|secret|cookie|authorization)\w{0,40}[\"']?\s{0,8}[:=]\s{0,8}[\"']?)"
+    r"(?!\*\*\*)[^\s\"',;&})\]]{4,}",
     re.IGNORECASE,
 )
 
@@ -91,6 +96,8 @@ def configure_logging(level: LogLevel, log_format: LogFormat, stream: TextIO | N
 
 def scrub_text(text: str) -> str:
     """Return ``text`` without what looks like a secret: query parameters, JWTs, credentials, passwords in URLs."""
+    if len(text) > _MAX_TEXT:
+        text = f"{text[:_MAX_TEXT]}... ({len(text)} characters)"
     text = _QUERY.sub(rf"\g<1>{HIDDEN}", text)
     text = _JWT.sub(HIDDEN, text)
     text = _BEARER.sub(rf"\g<1>\g<2>{HIDDEN}", text)

@@ -14,7 +14,7 @@ from dotenv import dotenv_values
 import devpocket
 from devpocket.errors import ConfigurationError
 from devpocket.settings.model import RuntimeKind, Setting, Settings
-from devpocket.settings.values import Kind, Url
+from devpocket.settings.values import Kind, Url, listing
 
 PROJECT_DIR = Path(devpocket.__file__).resolve().parent.parent
 _SHOWN_CHARACTERS = 60
@@ -58,7 +58,7 @@ def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None 
         settings = _fill_in(settings, given)
         problems += _contradictions(settings)
     if problems:
-        raise ConfigurationError("\n".join(["The settings do not allow a start:", *(f"  {line}" for line in problems)]))
+        raise ConfigurationError(listing("The settings do not allow a start:", problems))
     return replace(settings, warnings=tuple(_warnings(settings, environ)))
 
 

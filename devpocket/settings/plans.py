@@ -11,7 +11,7 @@ from devpocket.domain.environments import ResourceLimits
 from devpocket.domain.plans import Plan, Plans
 from devpocket.errors import ConfigurationError
 from devpocket.settings import values
-from devpocket.settings.values import Kind
+from devpocket.settings.values import Kind, listing
 
 _NEVER = "never"
 
@@ -42,7 +42,7 @@ def load_plans(path: Path) -> Plans:
     plans = reader.plans(document)
     if plans is None:
         raise ConfigurationError(
-            "\n".join(["The plans do not allow a start:", *(f"  {path}: {line}" for line in reader.problems)])
+            listing("The plans do not allow a start:", [f"{path}: {problem}" for problem in reader.problems])
         )
     return plans
 

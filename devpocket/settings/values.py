@@ -5,7 +5,7 @@ the reference, so that the two cannot differ.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -258,3 +258,8 @@ def is_loopback(address: str) -> bool:
         return ip_address(address).is_loopback
     except ValueError:
         return False
+
+
+def listing(heading: str, problems: Sequence[str]) -> str:
+    """Return one problem as it is, several below ``heading``, one in a line."""
+    return problems[0] if len(problems) == 1 else "\n  ".join([heading, *problems])

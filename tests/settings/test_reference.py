@@ -10,8 +10,9 @@ def test_the_written_reference_is_that_of_the_source():
 
 
 def test_every_setting_is_explained():
+    written = page()
     for _, _, source in all_settings():
-        assert f"### `{source.name}`" in page()
+        assert f"### `{source.name}`" in written
 
 
 def test_the_example_with_every_default_taken_is_the_default(tmp_path):
