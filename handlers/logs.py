@@ -1,0 +1,112 @@
+"""The WebSocket of an environment's log: what there is, then what comes."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from actors.messages import GetLogs, LogLine, SocketKind
+from devpocket.domain.events import EnvironmentEvent, EventKind
+from devpocket.errors import NotFoundError
+from devpocket.schemas.wire import wire_time
+from handlers.client_messages import Ping, read_message
+from handlers.paths import Route
+from handlers.sockets import NORMAL, SocketHandler
+from handlers.terminal import announcement
+
+MAX_LINES = 1000
+INSTALLATION = "installation"
+
+
+class LogsSocketHandler(SocketHandler):
+    """One reader of an environment's log."""
+
+    kind = SocketKind.LOGS
+
+    async def serve(self) -> None:
+        """Greet, replay, and follow unless the client wants what there is and no more."""
+        await self.send({"type": "welcome", "message": f"The log of {self.environment.name}."})
+        lines = await self._replay()
+        if self._wants_more():
+            await self.run_together(self._follow(lines))
+        self.close(NORMAL, "That is all")
+
+    async def receive(self, message: str) -> None:
+        """Answer a ping; ``subscribe`` and ``unsubscribe`` of older clients say nothing new."""
+        if isinstance(read_message(message), Ping):
+            await self.send({"type": "pong"})
+
+    def _wants_more(self) -> bool:
+        follow = self.request.query_arguments.get("follow", [b"true"])[-1]
+        return follow.lower() not in (b"false", b"0", b"no")
+
+    async def _replay(self) -> list[LogLine]:
+        """Send the log so far; what is announced meanwhile waits in the queue."""
+        message = GetLogs(self.caller.user.id, MAX_LINES)
+        page = await self.backend.environments.ask(self.environment.id, message)
+        for line in page.lines:
+            await self.send(replayed(self.environment.id, line))
+        return list(page.lines)
+
+    async def _follow(self, lines: list[LogLine]) -> None:
+        """Send what is announced, without what the replay has shown: the two overlap by a moment."""
+        overlap = {(line.source, line.message) for line in lines}
+        for event in self._waiting():
+            if not is_shown(event, overlap):
+                await self._tell(event)
+        while True:
+            await self._tell(await self.events.get())
+
+    def _waiting(self) -> Iterator[EnvironmentEvent]:
+        while (event := self.events.get_nowait()) is not None:
+            yield event
+
+    async def _tell(self, event: EnvironmentEvent) -> None:
+        left_out = self.events.take_left_out()
+        if left_out:
+            gap = f"{left_out} messages were left out, because this connection is too slow for them."
+            await self.send(log_message("WARNING", gap, "server", wire_time(event.at)))
+        message = followed(event)
+        if message is not None:
+            await self.send(message)
+        if event.data.get("phase") == "deleted":
+            raise NotFoundError("There is no such environment.")
+
+
+def replayed(environment_id: str, line: LogLine) -> dict[str, Any]:
+    """Return a line of the log as it was when it was new."""
+    if line.source == INSTALLATION:
+        return {
+            "type": "installation_log",
+            "environment_id": environment_id,
+            "data": f"{line.message}\n",
+            "timestamp": wire_time(line.at),
+        }
+    return log_message(line.level, line.message, line.source, wire_time(line.at))
+
+
+def followed(event: EnvironmentEvent) -> dict[str, Any] | None:
+    """Return what a reader of the log is told of an event, if anything."""
+    if event.kind is EventKind.INSTALLATION_LOG:
+        said = {"environment_id": event.environment_id, "timestamp": wire_time(event.at)}
+        return {"type": "installation_log", **said, "data": str(event.data.get("data", ""))}
+    if event.kind is EventKind.LOG:
+        data = event.data
+        return log_message(data.get("level"), data.get("message"), data.get("source"), wire_time(event.at))
+    return announcement(event)
+
+
+def log_message(level: Any, message: Any, source: Any, timestamp: str) -> dict[str, Any]:
+    """Return a ``log`` message."""
+    return {"type": "log", "timestamp": timestamp, "level": level, "message": message, "source": source}
+
+
+def is_shown(event: EnvironmentEvent, shown: set[tuple[str, str]]) -> bool:
+    """Tell whether the replay has shown all that an event says."""
+    if event.kind is EventKind.LOG:
+        return (event.data.get("source"), event.data.get("message")) in shown
+    if event.kind is EventKind.INSTALLATION_LOG:
+        lines = str(event.data.get("data", "")).splitlines()
+        return all((INSTALLATION, line) in shown for line in lines if line.strip())
+    return False
+
+
+ROUTES = (Route("/api/v1/ws/logs/{environment_id}", LogsSocketHandler),)

@@ -1,0 +1,184 @@
+"""The terminal's WebSocket; docs/websocket.md says what is on the wire."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import structlog
+
+from actors.messages import AttachTerminal, DetachTerminal, GetEnvironment, NoteActivity, SocketKind
+from devpocket.domain.environments import Environment, EnvironmentPhase, EnvironmentStatus
+from devpocket.domain.events import EnvironmentEvent, EventKind
+from devpocket.domain.limits import BucketRule, TokenBucket, charge
+from devpocket.domain.terminals import TerminalSize
+from devpocket.errors import DevPocketError
+from devpocket.ids import new_id
+from devpocket.metrics import Direction
+from devpocket.runtime.port import Terminal
+from devpocket.schemas.wire import wire_time
+from handlers.client_messages import Input, Resize, read_message
+from handlers.paths import Route
+from handlers.sockets import SocketHandler
+from handlers.terminal_session import TerminalSession
+
+log = structlog.get_logger("devpocket.terminals")
+
+ATTACH_DEADLINE_S = 30.0
+ACTIVITY_EVERY = timedelta(seconds=5)
+
+
+class TerminalHandler(SocketHandler):
+    """One client of an environment's tmux session."""
+
+    kind = SocketKind.TERMINAL
+
+    def initialize(self, route: str) -> None:
+        """Begin without a session."""
+        super().initialize(route)
+        self._session: TerminalSession | None = None
+        self._attachments: dict[int, str] = {}
+        self._messages: TokenBucket | None = None
+        self._noted_at = self.backend.clock.now() - ACTIVITY_EVERY
+
+    async def serve(self) -> None:
+        """Greet, then print and type until the client or the environment is gone."""
+        limits = self.backend.settings.limits
+        rule = BucketRule(limits.terminal_input_burst_bytes, limits.terminal_input_rate_bytes)
+        await self.send(welcome(self.environment))
+        if self.environment.status is not EnvironmentStatus.RUNNING:
+            await self.send(status_update(self.environment, wire_time(self.backend.clock.now())))
+        self._session = TerminalSession(self, self.environment, rule)
+        await self.run_together(self._session.run(), self._forward())
+
+    async def receive(self, message: str) -> None:
+        """Type, resize or answer a ping; a fast sender is slowed by being answered late."""
+        await self._pace()
+        said = read_message(message)
+        if isinstance(said, Input):
+            await self._session_now().type(said.data)
+        elif isinstance(said, Resize):
+            await self._session_now().resize(said.size)
+        else:
+            await self.send({"type": "pong"})
+
+    def _session_now(self) -> TerminalSession:
+        assert self._session is not None  # noqa: S101 - messages wait until the welcome is out
+        return self._session
+
+    async def _pace(self) -> None:
+        limits, loop = self.backend.settings.limits, asyncio.get_running_loop()
+        rule = BucketRule(limits.terminal_message_burst, limits.terminal_message_rate)
+        self._messages, taken = charge(rule, self._messages, loop.time(), 1)
+        if taken.retry_after_s:
+            await self.until_gone(taken.retry_after_s)
+
+    async def _forward(self) -> None:
+        """Tell the client what is announced of its environment."""
+        while True:
+            event = await self.events.get()
+            message = announcement(event)
+            if message is not None:
+                await self.send(message)
+            if event.kind is EventKind.STATUS:
+                self._session_now().environment_changed()
+
+    # --- what the session needs --------------------------------------------------------------------------------------
+
+    async def attach_terminal(self, size: TerminalSize) -> Terminal:
+        """Attach a tmux client of this socket's own.
+
+        The asking is not cancelled with this: a terminal that comes too late is closed when it comes.
+        """
+        attachment_id, user_id = new_id(), self.caller.user.id
+        message = AttachTerminal(user_id, attachment_id, size, self.caller.address, self.caller.device)
+        asking = asyncio.create_task(
+            self.backend.environments.ask(self.environment.id, message, timeout=ATTACH_DEADLINE_S)
+        )
+        try:
+            terminal = await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            asking.add_done_callback(lambda done: self._close_late(done, attachment_id))
+            raise
+        self._attachments[id(terminal)] = attachment_id
+        return terminal
+
+    async def release_terminal(self, terminal: Terminal) -> None:
+        """End the tmux client and say so."""
+        await self._end(terminal, self._attachments.pop(id(terminal), ""))
+
+    async def _end(self, terminal: Terminal, attachment_id: str) -> None:
+        try:
+            await terminal.close()
+            self.backend.environments.tell(self.environment.id, DetachTerminal(attachment_id))
+        except (DevPocketError, OSError) as error:
+            log.warning("terminal not detached", environment=self.environment.id, reason=str(error))
+
+    def _close_late(self, asking: "asyncio.Task[Terminal]", attachment_id: str) -> None:
+        if not asking.cancelled() and asking.exception() is None:
+            self.sockets.finish(self._end(asking.result(), attachment_id))
+
+    async def look(self) -> Environment:
+        """Return the environment as it is now."""
+        view = await self.backend.environments.ask(self.environment.id, GetEnvironment(self.caller.user.id))
+        return view.environment
+
+    def note_typing(self, amount_bytes: int) -> None:
+        """Count, and start the idle clock anew every few seconds."""
+        self.backend.metrics.terminal_bytes(Direction.IN, amount_bytes)
+        now = self.backend.clock.now()
+        if now - self._noted_at >= ACTIVITY_EVERY:
+            self._noted_at = now
+            self.backend.environments.tell(self.environment.id, NoteActivity(now))
+
+    def note_printing(self, amount_bytes: int) -> None:
+        """Count."""
+        self.backend.metrics.terminal_bytes(Direction.OUT, amount_bytes)
+
+
+def welcome(environment: Environment) -> dict[str, Any]:
+    """Return the first message; the app shows ``message``, the name and the template."""
+    return {
+        "type": "welcome",
+        "message": f"Connected to {environment.name}.",
+        "environment": {
+            "id": environment.id,
+            "name": environment.name,
+            "template": environment.template_name,
+            "status": environment.status.value,
+            "installation_completed": environment.installation_completed,
+            "pty_enabled": True,
+        },
+    }
+
+
+def status_update(environment: Environment, timestamp: str) -> dict[str, Any]:
+    """Return what an environment is now."""
+    message = environment.message
+    if environment.phase is EnvironmentPhase.STOPPED:
+        message = environment.stop_reason or "The environment is stopped. Start it to use its terminal."
+    return {
+        "type": "status_update",
+        "environment_id": environment.id,
+        "status": environment.status.value,
+        "phase": environment.phase.value,
+        "message": message,
+        "timestamp": timestamp,
+    }
+
+
+def announcement(event: EnvironmentEvent) -> dict[str, Any] | None:
+    """Return what a terminal's client is told of an event, if anything."""
+    said = {"environment_id": event.environment_id, "timestamp": wire_time(event.at)}
+    match event.kind:
+        case EventKind.STATUS:
+            fields = ("status", "phase", "message", "progress", "installation_completed")
+            known = {name: event.data[name] for name in fields if event.data.get(name) is not None}
+            return {"type": "status_update", **said, **known}
+        case EventKind.NOTICE:
+            return {"type": "info", **said, "message": str(event.data.get("message", ""))}
+        case EventKind.INSTALLATION_STATUS | EventKind.INSTALLATION_COMPLETE | EventKind.INSTALLATION_ERROR:
+            return {"type": event.kind.value, **said, **event.data}
+    return None
+
+
+ROUTES = (Route("/api/v1/ws/terminal/{environment_id}", TerminalHandler),)
