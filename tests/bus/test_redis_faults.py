@@ -175,5 +175,5 @@ def test_a_url_that_means_nothing_is_a_configuration_error():
 
 def _die(bus: RedisBus) -> None:
     """End the tasks of a bus and nothing else, as kill -9 does."""
-    assert bus._runner is not None
-    bus._runner.cancel()
+    assert bus._link._runner is not None
+    bus._link._runner.cancel()
