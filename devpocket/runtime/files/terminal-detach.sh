@@ -5,8 +5,8 @@
 option=@devpocket_client_$1
 process=$(in_tmux show-options -gqv "$option" 2>/dev/null)
 if [[ -n $process ]]; then
-    in_tmux list-clients -f "#{==:#{client_pid},$process}" -F '#{client_tty}' | while read -r terminal; do
-        in_tmux detach-client -t "$terminal"
+    in_tmux list-clients -F '#{client_pid} #{client_tty}' | while read -r other terminal; do
+        [[ $other != "$process" ]] || in_tmux detach-client -t "$terminal"
     done
     in_tmux set-option -gu "$option"
 fi
