@@ -50,7 +50,8 @@ class LoopFuture(pykka.Future[T]):
     _get_hook_result: Any = _UNSET
     _sources: "tuple[pykka.Future[Any], ...]" = ()
 
-    __init__ = object.__init__  # not Pykka's, which would set what the defaults above already say
+    def __init__(self) -> None:
+        """Skip Pykka's, which would set what the defaults above already say."""
 
     @classmethod
     def derived(cls, hook: Callable[[float | None], T], *sources: pykka.Future[Any]) -> "LoopFuture[T]":
