@@ -1,7 +1,6 @@
 """The command line: ``python -m devpocket serve | load-templates | create-admin | check``."""
 
 import asyncio
-import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
@@ -104,8 +103,7 @@ def check() -> None:
 
 def _settings(**given: str | None) -> Settings:
     """Return the settings, options of the command line before everything else; logging follows them from here on."""
-    environ = {**os.environ, **{name: value for name, value in given.items() if value is not None}}
-    settings = load_settings(environ)
+    settings = load_settings(given={name: value for name, value in given.items() if value is not None})
     configure_logging(settings.observation.log_level, settings.observation.log_format)
     for warning in settings.warnings:
         log.warning(warning)

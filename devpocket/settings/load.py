@@ -34,8 +34,10 @@ class _Variables(environs.Env):
         return self._variables.get(env_key, default)
 
 
-def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None = None) -> Settings:
-    """Return the settings from ``environ`` and, for what is not there, from the file ``dotenv``.
+def load_settings(
+    environ: Mapping[str, str] | None = None, dotenv: Path | None = None, *, given: Mapping[str, str] | None = None
+) -> Settings:
+    """Return the settings from ``given`` (options of a command line), then ``environ``, then the file ``dotenv``.
 
     Without ``environ``: the variables of the process, and unless another file is named the first ``.env`` of the
     working directory and the program's folder. An empty variable counts as absent, because compose files and
@@ -45,9 +47,9 @@ def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None 
         environ = os.environ
         dotenv = dotenv or _find_dotenv()
     from_file = _read_dotenv(dotenv) if dotenv else {}
-    given = {**_present(from_file), **_present(environ)}
+    texts = {**_present(from_file), **_present(environ), **_present(given or {})}
     problems = [f"{name}: not a setting; did you mean {meant}?" for name, meant in _near_misses(from_file)]
-    variables = _Variables(given)
+    variables = _Variables(texts)
     settings = _build(variables)
     try:
         variables.seal()
@@ -55,7 +57,7 @@ def load_settings(environ: Mapping[str, str] | None = None, dotenv: Path | None 
         refused = cast("Mapping[str, list[str]]", error.error_messages)
         problems += [f"{name}: {message}" for name, messages in refused.items() for message in messages]
     else:
-        settings = _fill_in(settings, given)
+        settings = _fill_in(settings, texts)
         problems += _contradictions(settings)
     if problems:
         raise ConfigurationError(listing("The settings do not allow a start:", problems))
@@ -132,13 +134,13 @@ def _near_misses(variables: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             yield name, close[0]
 
 
-def _fill_in(settings: Settings, given: Mapping[str, str]) -> Settings:
+def _fill_in(settings: Settings, texts: Mapping[str, str]) -> Settings:
     """Return the settings with the defaults that depend on others."""
     server, store, auth = settings.server, settings.store, settings.auth
     server = replace(server, data_dir=server.data_dir.absolute(), plans_file=_beside_program(server.plans_file))
-    if "DATABASE_URL" not in given:
+    if "DATABASE_URL" not in texts:
         store = replace(store, database_url=Url(f"sqlite:///{server.data_dir / 'devpocket.db'}"))
-    if "REQUIRE_VERIFIED_EMAIL" not in given:
+    if "REQUIRE_VERIFIED_EMAIL" not in texts:
         auth = replace(auth, require_verified_email=settings.mail.mail_url is not None)
     return replace(settings, server=server, store=store, auth=auth)
 

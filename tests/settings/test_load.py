@@ -156,6 +156,16 @@ def test_the_environment_comes_before_the_file_and_empty_is_absent(tmp_path):
     assert settings.observation.metrics_token == "a$b${c}16characters"
 
 
+def test_the_process_reads_its_own_variables_and_the_file_of_its_folder(tmp_path, monkeypatch):
+    (tmp_path / ".env").write_text("PORT=1\nENVIRONMENT=staging\nMAX_BODY=1MiB\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PORT", "2")
+    monkeypatch.setenv("ENVIRONMENT", "testing")
+    settings = load_settings(given={"PORT": "3"})
+    assert (settings.server.port, settings.server.environment) == (3, "testing")
+    assert settings.http.max_body_bytes == 1 << 20
+
+
 @pytest.mark.parametrize("content", [b"\xff\xfe", None])
 def test_a_file_that_cannot_be_read_is_one_clear_line(tmp_path, content):
     dotenv = tmp_path / ".env"
