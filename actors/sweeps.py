@@ -13,9 +13,10 @@ from devpocket.errors import UnavailableError
 from devpocket.ids import EnvironmentId, UserId
 from devpocket.metrics import SweepKind
 from devpocket.store.errors import MissingDocumentError, VersionConflictError
-from devpocket.store.port import MAX_LIMIT, Document
+from devpocket.store.port import MAX_LIMIT, Document, Lease
 
 BATCH = 200
+PROCESS = "process:"
 _LONG_AGO = datetime(1970, 1, 2, tzinfo=UTC)
 _LOG = logging.getLogger(__name__)
 
@@ -35,11 +36,21 @@ class Sweeps:
         """Drive environments that are on their way and have no owner, and those whose owner died."""
         waiting = await self.ports.store.environments.query("settled", False, limit=BATCH)
         expired = await self.ports.store.expired_leases(BATCH)
-        ids = [str(document["_id"]) for document in waiting] + [lease.id for lease in expired]
-        return await self._drive_unowned(ids)
+        orphaned = [lease.id for lease in expired if not await self._forget_if_useless(lease)]
+        return await self._drive_unowned([str(document["_id"]) for document in waiting] + orphaned)
+
+    async def _forget_if_useless(self, lease: Lease) -> bool:
+        """Remove the lease of a dead process, or of an environment that is gone; tell whether it was one."""
+        if not lease.id.startswith(PROCESS) and await self.ports.store.environments.get(lease.id) is not None:
+            return False
+        taken = await self.ports.store.acquire_lease(lease.id, self.ports.process_id, 1.0)
+        if taken is not None:
+            await self.ports.store.forget_lease(taken)
+        return True
 
     async def unowned(self) -> int:
         """Drive running environments that nobody looks after."""
+        await self._count_phases()
         found, last = 0, None
         while True:
             page: list[Document] = await self.ports.store.environments.query(
@@ -49,6 +60,12 @@ class Sweeps:
             if len(page) < MAX_LIMIT:
                 return found
             last = page[-1]
+
+    async def _count_phases(self) -> None:
+        count = self.ports.store.environments.count
+        self.ports.metrics.environments_counted(
+            {phase: await count("phase", phase.value) for phase in EnvironmentPhase}
+        )
 
     async def _drive_unowned(self, ids: list[str]) -> int:
         owned = await self.ports.store.live_leases(ids) if ids else {}
@@ -107,4 +124,4 @@ class Sweeps:
 
 def process_lease(process_id: str) -> str:
     """Return the name of the lease that shows that a process lives."""
-    return f"process:{process_id}"
+    return f"{PROCESS}{process_id}"

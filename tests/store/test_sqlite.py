@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from devpocket.clock import SystemClock
 from devpocket.errors import ConfigurationError, UnavailableError
 from devpocket.store.errors import StoreCorruptError
 from devpocket.store.indexes import COLLECTIONS, CollectionSpec
@@ -255,3 +256,23 @@ async def test_every_query_is_answered_by_its_index(store: SqliteStore, spec: Co
 
 def _rows(connection: sqlite3.Connection, statement: str, values: list[Any]) -> list[tuple[Any, ...]]:
     return connection.execute(statement, values).fetchall()
+
+
+async def test_a_killed_owner_holds_nothing_up_after_a_restart(tmp_path):
+    first = SqliteStore(tmp_path / "leases.db", SystemClock())
+    await first.start()
+    lease = await first.acquire_lease("e1", "killed", 3600)
+    released = await first.acquire_lease("e2", "stopped", 3600)
+    assert lease is not None
+    assert released is not None
+    await first.release_lease(released)
+    await first.close()
+    second = SqliteStore(tmp_path / "leases.db", SystemClock())
+    await second.start()
+    try:
+        assert [each.id for each in await second.expired_leases()] == ["e1"]
+        taken = await second.acquire_lease("e1", "next", 10)
+        assert taken is not None
+        assert taken.fence == lease.fence + 1
+    finally:
+        await second.close()

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from devpocket.store.indexes import collection_spec
 from devpocket.store.leases import is_held, is_own, lease_of
-from devpocket.store.port import Document, Lease, Window
+from devpocket.store.port import MAX_LIMIT, Document, Lease, Window
 from devpocket.store.selection import Page, selected
 from devpocket.store.sqlite.schema import column_value
 from devpocket.store.sqlite.table import Table
@@ -113,6 +113,21 @@ def expired_leases(connection: sqlite3.Connection, limit: int, now: datetime) ->
     selection = selected(_leases.spec, "held_until", (), None, now)
     found = _leases.find(connection, selection, Page(descending=False, limit=limit, after=None), column_value(now))
     return [lease_of(document) for document in found]
+
+
+def end_leases(connection: sqlite3.Connection, now: datetime) -> int:
+    """End all leases, keeping their fences: whoever holds the file's lock knows that their holders are gone."""
+    ended = 0
+    while held := _leases.find(
+        connection,
+        selected(_leases.spec, "held_until", (), now, None),
+        Page(descending=False, limit=MAX_LIMIT, after=None),
+        column_value(now),
+    ):
+        for document in held:
+            _put(connection, _leases, {**document, "held_until": now - timedelta(milliseconds=1)}, now)
+        ended += len(held)
+    return ended
 
 
 def _hold(connection: sqlite3.Connection, lease: Lease, now: datetime) -> Lease:

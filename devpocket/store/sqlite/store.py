@@ -38,8 +38,13 @@ class SqliteStore(CollectionSet):
         super().__init__(self._collection)
 
     async def start(self) -> None:
-        """Open the file, take its lock, migrate, and start the sweeper."""
+        """Open the file, take its lock, migrate, and start the sweeper.
+
+        Leases of whoever had the file before are ended, so that nobody waits for a process that was killed.
+        """
         await self._worker.start()
+        now = self._clock.now()
+        await self._worker.write(lambda db: atoms.end_leases(db, now))
         self._sweeper = asyncio.create_task(self._sweep_forever(), name="store-sweeper")
 
     async def close(self) -> None:
