@@ -149,7 +149,7 @@ def assemble(ports: Ports, keys: tuple[bytes, ...], *, owns_runtime: bool) -> As
     passwords = Passwords(_password_settings(settings))
     google = Google(GoogleSettings(client_ids=settings.auth.google_client_ids))
     mail = _mail_settings(settings, keys)
-    outbox = Outbox(mail, MailStore(ports.store), make_sender(mail), ports.clock)
+    outbox = Outbox(mail, MailStore(ports.store), make_sender(mail), ports.clock, ports.metrics.mail_ended)
     codes = Codes(ports, keys, Messages(mail.frontend_url), outbox)
     sessions = Sessions(ports, tokens, audit)
     templates = Templates(ports, partial(load_own_templates, ports.store, ports.clock))

@@ -1,6 +1,7 @@
 """The outbox: takes a mail at once, stores it, delivers it, and tries again while delivering it makes sense."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import structlog
@@ -14,6 +15,7 @@ from devpocket.mail.pending import MailState, OutboxStore, PendingMail, Seal
 from devpocket.mail.sender import DeliveryError, Sender
 from devpocket.mail.settings import MailSettings
 from devpocket.mail.smtp import SmtpSender, parse_mail_url
+from devpocket.metrics import MailOutcome
 
 _log = structlog.get_logger(__name__)
 
@@ -34,7 +36,17 @@ def make_sender(settings: MailSettings) -> Sender:
 class Outbox:
     """Owns two tasks: one stores what was posted, one delivers what is due. Started and closed once by its owner."""
 
-    def __init__(self, settings: MailSettings, store: OutboxStore, sender: Sender, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: MailSettings,
+        store: OutboxStore,
+        sender: Sender,
+        clock: Clock,
+        report: Callable[[MailOutcome], None] = lambda _outcome: None,
+    ) -> None:
+        """``report`` is told what becomes of each mail, each time one is tried."""
+        self._report = report
+        self._sent = MailOutcome.WRITTEN if isinstance(sender, FileSender) else MailOutcome.SENT
         self._settings = settings
         self._store = store
         self._sender = sender
@@ -62,6 +74,7 @@ class Outbox:
             self._posted.put_nowait(self._seal.close(mail, user_id, self._clock.now()))
         except asyncio.QueueFull:
             _log.error("mail_dropped", kind=mail.kind.value, reason="too many mails wait to be stored")
+            self._report(MailOutcome.DROPPED)
             return False
         return True
 
@@ -143,6 +156,7 @@ class Outbox:
             outcome = self._failed(pending, str(error)) if error.is_permanent else self._retried(pending, str(error))
         else:
             _log.info("mail_sent", mail_id=pending.id, kind=pending.kind.value, tries=pending.tries + 1)
+            self._report(self._sent)
             outcome = pending.done(MailState.SENT, self._kept_until())
         await self._store.save(outcome)
 
@@ -154,10 +168,12 @@ class Outbox:
         _log.warning(
             "mail_delayed", mail_id=pending.id, kind=pending.kind.value, tries=pending.tries + 1, reason=reason
         )
+        self._report(MailOutcome.RETRIED)
         return pending.retried(reason, due_at)
 
     def _failed(self, pending: PendingMail, reason: str) -> PendingMail:
         _log.error("mail_failed", mail_id=pending.id, kind=pending.kind.value, reason=reason)
+        self._report(MailOutcome.DROPPED)
         return pending.done(MailState.FAILED, self._kept_until(), reason)
 
     def _kept_until(self) -> datetime:

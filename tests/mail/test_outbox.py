@@ -19,6 +19,7 @@ from devpocket.mail.outbox import Outbox, make_sender
 from devpocket.mail.pending import MailState, Seal
 from devpocket.mail.settings import MailSettings
 from devpocket.mail.smtp import SmtpSender
+from devpocket.metrics import MailOutcome
 from tests.auth.clocks import START, SetClock
 from tests.mail.servers import Mailbox, smtp_server
 
@@ -251,3 +252,28 @@ def test_the_settings_choose_the_way_out(settings):
         make_sender(replace(settings, mail_url="http://mail.example.com"))
     with pytest.raises(ConfigurationError, match="MAIL_FROM"):
         make_sender(replace(settings, sender="nobody"))
+
+
+async def test_what_becomes_of_each_mail_is_reported(store, settings, mailbox):
+    reported: list[MailOutcome] = []
+    mailbox.answers = ["451 later", "250 OK", "550 no such user"]
+    async with smtp_server(mailbox) as port:
+        changed = replace(settings, mail_url=f"smtp://127.0.0.1:{port}")
+        outbox = Outbox(changed, store, make_sender(changed), SystemClock(), reported.append)
+        outbox.start()
+        outbox.post(MAIL, USER)
+        await store.wait_until(all_in(MailState.SENT))
+        outbox.post(MAIL, USER)
+        await store.wait_until(lambda mails: {mail.state for mail in mails} == {MailState.SENT, MailState.FAILED})
+        await outbox.close()
+    assert reported == [MailOutcome.RETRIED, MailOutcome.SENT, MailOutcome.DROPPED]
+
+
+async def test_a_mail_that_becomes_a_file_is_reported_as_written(store, settings):
+    reported: list[MailOutcome] = []
+    outbox = Outbox(settings, store, make_sender(settings), SystemClock(), reported.append)
+    outbox.start()
+    outbox.post(MAIL, USER)
+    await store.wait_until(all_in(MailState.SENT))
+    await outbox.close()
+    assert reported == [MailOutcome.WRITTEN]
