@@ -44,10 +44,11 @@ class TerminalHandler(SocketHandler):
         """Greet, then print and type until the client or the environment is gone."""
         limits = self.backend.settings.limits
         rule = BucketRule(limits.terminal_input_burst_bytes, limits.terminal_input_rate_bytes)
+        # Before the welcome: the app answers it at once, while this still waits for the kernel to take it.
+        self._session = TerminalSession(self, self.environment, rule)
         await self.send(welcome(self.environment))
         if self.environment.status is not EnvironmentStatus.RUNNING:
             await self.send(status_update(self.environment, wire_time(self.backend.clock.now())))
-        self._session = TerminalSession(self, self.environment, rule)
         await self.run_together(self._session.run(), self._forward())
 
     async def receive(self, message: str) -> None:
@@ -62,7 +63,7 @@ class TerminalHandler(SocketHandler):
             await self.send({"type": "pong"})
 
     def _session_now(self) -> TerminalSession:
-        assert self._session is not None  # noqa: S101 - messages wait until the welcome is out
+        assert self._session is not None  # noqa: S101 - messages wait until the socket is admitted
         return self._session
 
     async def _pace(self) -> None:
