@@ -7,7 +7,8 @@
 
 import itertools
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -28,11 +29,18 @@ def server() -> Iterator[ServerProcess]:
         process.start()
         yield process
         leave_nothing_behind(process)
-    except BaseException:
-        print(process.log_tail())
-        raise
     finally:
         process.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the server's last words beside the failure of a test."""
+    report = yield
+    process = getattr(item, "funcargs", {}).get("server")
+    if report.failed and process:
+        report.sections.append(("server log", process.log_tail()))
+    return report
 
 
 def load_test_templates(process: ServerProcess) -> None:
@@ -47,8 +55,8 @@ def load_test_templates(process: ServerProcess) -> None:
 
 def leave_nothing_behind(process: ServerProcess) -> None:
     """Stop the server once everything was deleted, and look for processes, sockets and folders."""
-    homes = process.data_dir / "environments"
-    wait_until(lambda: not list(homes.iterdir()), "the removal of all environments")
+    folders = [process.data_dir / name for name in ("environments", "trash", "uids")]
+    wait_until(lambda: not [path for folder in folders for path in folder.iterdir()], "the removal of all environments")
     assert process.stop() == 0
     assert not processes_naming(str(process.data_dir))
     assert not files_naming("tmux", process.data_dir)
@@ -56,21 +64,23 @@ def leave_nothing_behind(process: ServerProcess) -> None:
 
 @pytest.fixture
 async def phones(server: ServerProcess) -> AsyncIterator[Phones]:
-    made: list[Phone] = []
+    async with AsyncExitStack() as stack:
 
-    async def make() -> Phone:
-        phone = Phone(server.url, username=f"person_{next(_numbers)}")
-        made.append(phone)
-        await phone.sign_up()
-        return phone
+        async def make() -> Phone:
+            phone = await stack.enter_async_context(Phone(server.url, username=f"person_{next(_numbers)}"))
+            await phone.sign_up()
+            stack.push_async_callback(delete_everything, phone)
+            return phone
 
-    yield make
-    for phone in made:
-        if phone.tokens is None:
-            await phone.sign_in()
-        for environment in await phone.environments():
-            await phone.delete(environment["id"])
-        await phone.http.aclose()
+        yield make
+
+
+async def delete_everything(phone: Phone) -> None:
+    """Delete the environments of a person, signing in again where a test signed out."""
+    if phone.tokens is None:
+        await phone.sign_in()
+    for environment in await phone.environments():
+        await phone.delete(environment["id"])
 
 
 @pytest.fixture

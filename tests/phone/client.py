@@ -11,7 +11,7 @@ from tests.phone.parsers import Check, parse
 from tests.phone.sockets import PhoneLogs, PhoneTerminal
 
 USER_AGENT = "Dart/3.5 (dart:io)"
-PASSWORD = "Abcdefg1"
+PASSWORD = "Turtle55"
 """The weakest that the app takes: 8 characters, upper, lower, digit, and no special one."""
 Json = dict[str, Any]
 

@@ -195,6 +195,12 @@ class PhoneTerminal(PhoneSocket):
         """Wait until ``what`` has been shown since this socket was opened."""
         await self._until(lambda: what in self.shown, what, patience_s)
 
+    async def echo_of(self, key: str) -> None:
+        """Press a key and wait for the next output."""
+        seen = len(self.raw)
+        await self.press(key)
+        await self._until(lambda: len(self.raw) > seen, f"an echo of {key!r}", PATIENCE_S)
+
     async def run(self, command: str, shows: str, patience_s: float = PATIENCE_S) -> None:
         """Type a command and wait for what it prints, which must not be part of the command itself."""
         assert shows not in command
