@@ -8,6 +8,7 @@ from actors.directory import Directory
 from actors.health import Health
 from actors.messages import RateLimitVerdict
 from actors.rate_limits import RateLimits
+from actors.settling import Settling
 from actors.templates import Templates
 from devpocket.clock import Clock
 from devpocket.ids import EnvironmentId, UserId
@@ -29,6 +30,7 @@ class Backend:
     clusters: Clusters
     health: Health
     limits: RateLimits
+    settling: Settling
 
     async def take_anonymous(self, kind: str, address: str) -> RateLimitVerdict:
         """Take one request of an address from its bucket for ``kind`` (``auth``, or any other call)."""

@@ -15,7 +15,6 @@ from devpocket.domain.users import User, login_key
 from devpocket.errors import PermissionDeniedError, UnauthenticatedError
 from devpocket.ids import UserId
 
-
 _NOBODY = UserId("nobody")
 
 

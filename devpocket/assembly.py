@@ -25,6 +25,7 @@ from actors.ports import Ports
 from actors.rate_limits import RateLimits
 from actors.samples import Samples
 from actors.sessions import Sessions
+from actors.settling import Settling
 from actors.sign_in import PasswordSignIn
 from actors.supervisor import Supervisor
 from actors.sweeps import Sweeps
@@ -190,6 +191,7 @@ def assemble(ports: Ports, keys: tuple[bytes, ...], *, owns_runtime: bool) -> As
         clusters=Clusters(ports, ports.clock.now()),
         health=Health(ports),
         limits=limits,
+        settling=Settling(environments),
     )
     sweeps = Sweeps(ports, environments, removal, owns_runtime=owns_runtime)
     supervisor = Supervisor(ports, users, environments, samples, sweeps)

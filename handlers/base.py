@@ -17,12 +17,10 @@ from devpocket.auth.permissions import check_allowed
 from devpocket.domain.limits import retry_after
 from devpocket.errors import (
     DevPocketError,
-    NotFoundError,
     PayloadTooLargeError,
     RateLimitedError,
     UnauthenticatedError,
 )
-from devpocket.ids import EnvironmentId, is_id
 from devpocket.metrics import LimitKind
 from handlers import headers
 from handlers.answers import AnsweringHandler
@@ -44,6 +42,7 @@ class BaseHandler(AnsweringHandler):
     caller: Caller
     _chunks: bytearray
     _refusal: DevPocketError | HTTPError | None = None
+    _is_through = False
     _patience: asyncio.TimerHandle | None = None
 
     # --- admission ---------------------------------------------------------------------------------------------------
@@ -131,9 +130,16 @@ class BaseHandler(AnsweringHandler):
     def begin(self) -> None:
         """The body is through: raise the refusal that was kept, or let the verb run."""
         self._stop_waiting()
+        self._is_through = True
         self.request.body = bytes(self._chunks)
         if self._refusal is not None:
             raise self._refusal
+
+    def write_error(self, status_code: int, **options: Any) -> None:
+        """Answer as ever; a connection whose body is not through will be closed, so say so."""
+        if not self._is_through:
+            self.set_header("Connection", "close")
+        super().write_error(status_code, **options)
 
     def on_finish(self) -> None:
         """Forget the timer, however the request ended."""
@@ -164,9 +170,7 @@ class BaseHandler(AnsweringHandler):
 
     async def ask_environment(self, environment_id: str, message: Message[ReplyT]) -> ReplyT:
         """Ask an environment's actor; NotFoundError at once for what can be no environment's id."""
-        if not is_id(environment_id):
-            raise NotFoundError("There is no such environment.")
-        return await self.backend.environments.ask(EnvironmentId(environment_id), message)
+        return await self.backend.environments.ask(known_id(environment_id), message)
 
     def answer(self, value: Any) -> None:
         """Answer with ``value`` through the operation's schema and with its status."""
@@ -192,3 +196,10 @@ class BaseHandler(AnsweringHandler):
         self.set_header("Allow", self._methods())
         self._set_headers(headers.preflight(self.request.headers.get("Origin"), allowed, self._methods()))
         self.finish()
+
+
+def known_id(environment_id: str) -> EnvironmentId:
+    """Return what may be an environment's id; NotFoundError for what can be none."""
+    if not is_id(environment_id):
+        raise NotFoundError("There is no such environment.")
+    return EnvironmentId(environment_id)

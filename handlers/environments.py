@@ -23,7 +23,7 @@ from devpocket.schemas.environments import (
     MetricsQuery,
     UpdateEnvironmentRequest,
 )
-from handlers.base import BaseHandler
+from handlers.base import BaseHandler, known_id
 from handlers.operations import operation
 from handlers.paths import Route
 
@@ -92,7 +92,7 @@ class _CommandHandler(BaseHandler):
 
     async def _command(self, environment_id: str) -> None:
         message = CommandEnvironment(self.caller.user.id, self.command)
-        environment = await self.ask_environment(environment_id, message)
+        environment = await self.backend.settling.command(known_id(environment_id), message)
         self.answer({"message": self.said, "status": environment.status, "phase": environment.phase})
 
 
