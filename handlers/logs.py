@@ -51,15 +51,15 @@ class LogsSocketHandler(SocketHandler):
         overlap = {(line.source, line.message) for line in lines}
         for event in self._waiting():
             if not is_shown(event, overlap):
-                await self._tell(event)
+                await self._show(event)
         while True:
-            await self._tell(await self.events.get())
+            await self._show(await self.events.get())
 
     def _waiting(self) -> Iterator[EnvironmentEvent]:
         while (event := self.events.get_nowait()) is not None:
             yield event
 
-    async def _tell(self, event: EnvironmentEvent) -> None:
+    async def _show(self, event: EnvironmentEvent) -> None:
         left_out = self.events.take_left_out()
         if left_out:
             gap = f"{left_out} messages were left out, because this connection is too slow for them."

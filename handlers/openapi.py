@@ -36,7 +36,7 @@ def describe(routes: Sequence[Route], version: str) -> dict[str, Any]:
         plugins=[plugin],
     )
     assert plugin.converter is not None  # noqa: S101 - APISpec has made it
-    plugin.converter.add_attribute_function(_written_out)
+    plugin.converter.add_attribute_function(_written_out)  # type: ignore[no-untyped-call]
     spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
     for route in routes:
         operations = dict(_operations(route))

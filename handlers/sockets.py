@@ -14,6 +14,8 @@ import structlog
 from tornado.web import HTTPError
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
+from actors.directory import Directory
+from actors.loop import Message
 from actors.messages import Caller, CloseSocket, OpenSocket, SocketKind, UnwatchEnvironment, WatchEnvironment
 from devpocket.auth.permissions import Permission, check_allowed, permission
 from devpocket.domain.environments import Environment
@@ -115,7 +117,7 @@ class SocketHandler(AnsweringHandler, WebSocketHandler):
             log.exception("socket failed", socket=self.socket_id)
             self.close(BROKEN, "Internal error")
         finally:
-            await self._leave(environment_id)
+            self._leave(environment_id)
 
     async def _serve(self) -> None:
         try:
@@ -142,22 +144,24 @@ class SocketHandler(AnsweringHandler, WebSocketHandler):
             backend.metrics.limit_refused(LimitKind.SOCKETS)
             raise
 
-    async def _leave(self, environment_id: str) -> None:
+    def _leave(self, environment_id: str) -> None:
         """Give back what is held. Every message of these is harmless where nothing is."""
-        self._admitted.set()
-        self.gone.set()
+        self._vanish()
         self.backend.metrics.socket_closed(self.kind)
         self.sockets.discard(self)
         if is_id(environment_id):
-            self.backend.environments.tell_if_alive(EnvironmentId(environment_id), UnwatchEnvironment(self.socket_id))
-        if hasattr(self, "caller"):
-            await self._count_out()
+            self._tell(self.backend.environments, environment_id, UnwatchEnvironment(self.socket_id))
 
-    async def _count_out(self) -> None:
+    def _count_out(self) -> None:
+        """Make room for the next socket at once, however long it takes to detach this one's terminal."""
+        if hasattr(self, "caller"):
+            self._tell(self.backend.users, self.caller.user.id, CloseSocket(self.socket_id))
+
+    def _tell(self, directory: Directory[Any], key: str, message: Message[None]) -> None:
         try:
-            await self.backend.users.ask(self.caller.user.id, CloseSocket(self.socket_id))
-        except DevPocketError as error:  # the server stops; what is counted heals by itself
-            log.info("socket not counted out", socket=self.socket_id, error_code=error.code)
+            directory.tell(key, message)
+        except DevPocketError as error:  # the server stops, or is overrun; what is counted heals by itself
+            log.info("socket not given back", socket=self.socket_id, error_code=error.code)
 
     async def serve(self) -> None:
         """Talk to an admitted client until there is nothing more to say; cancelled when it is gone."""
@@ -248,6 +252,7 @@ class SocketHandler(AnsweringHandler, WebSocketHandler):
             return
         self.gone.set()
         self._admitted.set()
+        self._count_out()
         if self._life is not None and self._life is not asyncio.current_task():
             self._life.cancel()
 
