@@ -17,10 +17,12 @@ from devpocket.auth.permissions import check_allowed
 from devpocket.domain.limits import retry_after
 from devpocket.errors import (
     DevPocketError,
+    NotFoundError,
     PayloadTooLargeError,
     RateLimitedError,
     UnauthenticatedError,
 )
+from devpocket.ids import EnvironmentId, is_id
 from devpocket.metrics import LimitKind
 from handlers import headers
 from handlers.answers import AnsweringHandler
