@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -45,8 +46,11 @@ class Nursery:
             # dup2 onto itself: keeps it open in the new process.
             *((os.POSIX_SPAWN_DUP2, descriptor, descriptor) for descriptor in pass_fds),
         ]
-        pid = os.posix_spawnp(
-            argv[0],
+        program = shutil.which(argv[0], path=HOST_VARIABLES["PATH"])
+        if program is None:
+            raise FileNotFoundError(argv[0])
+        pid = os.posix_spawn(
+            program,
             [*argv],
             HOST_VARIABLES,
             file_actions=actions,
