@@ -16,12 +16,23 @@ from devpocket.runtime import tmux
 from devpocket.runtime.pty_terminal import PtyTerminal
 
 PATIENCE_S = 10.0
+PHONE_SIZE = TerminalSize()
+
+
+def open_descriptors() -> int:
+    """Return how many files this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def process_exists(process_id: int) -> bool:
+    """Tell whether there is such a process, if only a zombie."""
+    return Path(f"/proc/{process_id}").exists()
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     """Return when ``condition`` holds; TimeoutError after 10 s."""
     async with asyncio.timeout(PATIENCE_S):
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110 - what is waited for happens in another process
             await asyncio.sleep(0.01)
 
 
@@ -49,13 +60,18 @@ class Phone:
         """Scrollback and screen."""
         return self.scrollback + self.screen
 
-    async def see(self, condition: Callable[[], bool]) -> None:
-        """Read until ``condition`` holds."""
+    async def see(self, condition: Callable[["Phone"], bool]) -> None:
+        """Read until ``condition`` holds of this phone."""
         async with asyncio.timeout(PATIENCE_S):
-            while not condition():
+            while not condition(self):
                 data = await self.terminal.read()
                 assert data, f"the terminal ended; on its screen: {self.screen}"
                 self._stream.feed(data)
+
+    async def resize(self, size: TerminalSize) -> None:
+        """Turn the phone."""
+        self._screen.resize(size.rows, size.columns)
+        await self.terminal.resize(size)
 
     async def type(self, text: str) -> None:
         """Type ``text``."""
@@ -139,7 +155,7 @@ class Inside:
 
         await until(there)
 
-    async def attach(self, size: TerminalSize = TerminalSize(), client: str = "") -> Phone:
+    async def attach(self, size: TerminalSize = PHONE_SIZE, client: str = "") -> Phone:
         """Return one more phone."""
         terminal = await PtyTerminal.open(
             self.session.attach_argv(client), size, env=self.variables, preface_argv=self.session.history_argv()

@@ -2,15 +2,13 @@
 
 import asyncio
 import hashlib
-import os
 import re
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from devpocket.domain.terminals import TerminalSize
-from tests.runtime.inside import Inside, Phone, an_inside, until
+from tests.runtime.inside import Inside, Phone, an_inside, open_descriptors, process_exists, until
 
 
 @pytest.fixture
@@ -30,7 +28,7 @@ async def test_a_new_phone_gets_the_history_then_the_screen_and_no_line_twice(in
     await inside.shows("last")
     for size in (TerminalSize(80, 24), TerminalSize(44, 51), TerminalSize(120, 8)):
         phone = await inside.attach(size)
-        await phone.see(lambda phone=phone: phone.screen[-2:] == ["last", "$"])
+        await phone.see(lambda it: it.screen[-2:] == ["last", "$"])
         assert numbers(phone.everything, "line") == list(range(1, 301))
         assert phone.everything.count("last") == 1
         assert "" not in phone.everything
@@ -41,7 +39,7 @@ async def test_without_history_there_is_the_screen_alone(inside: Inside):
     await inside.shows("$")
     await inside.tmux("set-buffer", "-b", "devpocket_history", "of another time")
     phone = await inside.attach()
-    await phone.see(lambda: phone.screen == ["$"])
+    await phone.see(lambda it: it.screen == ["$"])
     assert phone.scrollback == []
     await phone.terminal.close()
 
@@ -51,9 +49,9 @@ async def test_no_line_is_missed_or_doubled_when_attaching_to_a_screen_that_move
     await inside.shows("tick 30")
     for _ in range(5):
         phone = await inside.attach()
-        await phone.see(lambda phone=phone: bool(phone.scrollback))
+        await phone.see(lambda it: bool(it.scrollback))
         seen = numbers(phone.everything, "tick")[-1]
-        await phone.see(lambda phone=phone, seen=seen: f"tick {seen + 30}" in phone.screen)
+        await until_begins(phone, f"tick {seen + 30}")
         ticks = numbers(phone.everything, "tick")
         assert ticks == list(range(1, len(ticks) + 1))
         await phone.terminal.close()
@@ -71,7 +69,7 @@ async def test_history_has_two_thousand_lines_at_most(inside: Inside):
     await inside.type("seq -f 'line %g' 5000; echo last")
     await inside.shows("last")
     phone = await inside.attach()
-    await phone.see(lambda: "last" in phone.screen)
+    await phone.see(lambda it: "last" in it.screen)
     lines = numbers(phone.everything, "line")
     assert lines == list(range(5001 - len(lines), 5001))
     assert 2000 <= len(lines) <= 2024
@@ -102,7 +100,7 @@ async def test_a_program_cannot_write_to_the_clipboard(inside: Inside):
 async def test_characters_of_all_widths_go_both_ways(inside: Inside):
     phone = await inside.attach()
     await phone.type("echo rea''dy; cat\r")
-    await phone.see(lambda: "ready" in phone.screen)
+    await phone.see(lambda it: "ready" in it.screen)
     await phone.type("Tiếng Việt 你好 🎉 ß\r")
     await until_shown_twice(phone, "Tiếng Việt")
     assert "Tiếng Việt 你好 🎉 ß" in await inside.text()
@@ -110,12 +108,19 @@ async def test_characters_of_all_widths_go_both_ways(inside: Inside):
 
 
 async def until_shown_twice(phone: Phone, text: str) -> None:
-    await phone.see(lambda: sum(text in line for line in phone.screen) == 2)
+    await phone.see(lambda it: sum(text in line for line in it.screen) == 2)
 
 
 async def until_begins(phone: Phone, text: str) -> None:
     # Outside of a window that is smaller, tmux draws dots.
-    await phone.see(lambda: any(line.startswith(text) for line in phone.screen))
+    await phone.see(lambda it: any(line.startswith(text) for line in it.screen))
+
+
+async def until_sized(inside: Inside, size: str) -> None:
+    async def sized() -> bool:
+        return await inside.ask("#{window_width}x#{window_height}") == size
+
+    await until(sized)
 
 
 async def test_two_phones_share_one_screen_that_follows_the_one_used_last(inside: Inside):
@@ -128,34 +133,32 @@ async def test_two_phones_share_one_screen_that_follows_the_one_used_last(inside
     assert await inside.ask("#{window_width}x#{window_height}") == "100x30"
     await large.terminal.close()
 
-    async def follows() -> bool:
-        return await inside.ask("#{window_width}x#{window_height}") == "40x20"
-
-    await until(follows)
-    await small.terminal.resize(TerminalSize(50, 25))
+    await until_sized(inside, "40x20")
+    await small.resize(TerminalSize(50, 25))
+    await until_sized(inside, "50x25")
     await small.type("stty size\r")
-    await small.see(lambda: "25 50" in small.screen)
+    await small.see(lambda it: "25 50" in it.screen)
     await small.terminal.close()
 
 
 async def test_closing_detaches_for_real_also_when_nobody_reads(inside: Inside):
-    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    descriptors = open_descriptors()
     phones = [await inside.attach() for _ in range(3)]
     await phones[0].type("yes\r")
-    await phones[1].see(lambda: "y" in phones[1].screen)
+    await phones[1].see(lambda it: "y" in it.screen)
     processes = [int(line.split()[0]) for line in await inside.clients()]
     assert len(processes) == 3
     await asyncio.gather(*(phone.terminal.close() for phone in phones))
-    assert not any(Path(f"/proc/{process}").exists() for process in processes)
+    assert not any(process_exists(process) for process in processes)
     assert await inside.clients() == []
-    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+    assert open_descriptors() == descriptors
     assert await inside.ask("#{session_windows}") == "1"
 
 
 async def test_a_phone_that_stops_reading_holds_up_nobody_else(inside: Inside):
     idle, busy = await inside.attach(), await inside.attach()
     await busy.type("seq -f 'line %g' 200000; echo do''ne\r")
-    await busy.see(lambda: "done" in busy.screen)
+    await busy.see(lambda it: "done" in it.screen)
     await asyncio.gather(idle.terminal.close(), busy.terminal.close())
 
 
@@ -168,7 +171,7 @@ async def test_detaching_by_name_takes_only_the_one_of_that_name(inside: Inside)
     assert (await inside.run(inside.session.detach_argv("one"))) == (0, "")
     assert (await inside.run(inside.session.detach_argv("; kill-server")))[0] == 2
     await second.type("echo still he''re\r")
-    await second.see(lambda: "still here" in second.screen)
+    await second.see(lambda it: "still here" in it.screen)
     assert "@devpocket_client_one" not in await inside.tmux("show-options", "-g")
     await asyncio.gather(first.terminal.close(), second.terminal.close())
 
@@ -192,7 +195,7 @@ async def test_attaching_after_the_server_was_killed_makes_the_session_anew(insi
         pass
     again = await inside.attach()
     await again.type("echo $((6*7)) alive\r")
-    await again.see(lambda: "42 alive" in again.screen)
+    await again.see(lambda it: "42 alive" in it.screen)
     assert await inside.ask("#{window_name}") == "mine"
     await asyncio.gather(phone.terminal.close(), again.terminal.close())
 
@@ -201,18 +204,10 @@ async def test_a_megabyte_is_pasted_whole(inside: Inside):
     text = "".join(f"{number:062d}é\n" for number in range(16_000))
     phone = await inside.attach()
     await phone.type("echo rea''dy; stty -echo; cat >pasted; echo do''ne\r")
-    await phone.see(lambda: "ready" in phone.screen)
+    await phone.see(lambda it: "ready" in it.screen)
     pasted = inside.home / "workspace" / "pasted"
-    await until_exists(pasted)
     await phone.type(text + "\x04")
-    await phone.see(lambda: "done" in phone.screen)
+    await phone.see(lambda it: "done" in it.screen)
+    assert len(text.encode()) > 1_000_000
     assert hashlib.sha256(pasted.read_bytes()).digest() == hashlib.sha256(text.encode()).digest()
-    assert os.path.getsize(pasted) == len(text.encode()) > 1_000_000
     await phone.terminal.close()
-
-
-async def until_exists(path: Path) -> None:
-    async def there() -> bool:
-        return path.exists()
-
-    await until(there)

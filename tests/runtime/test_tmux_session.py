@@ -88,9 +88,10 @@ async def test_the_end_of_the_last_shell_brings_up_a_fresh_one_every_time(inside
     phone = await inside.attach()
     for turn in range(3):
         await phone.type(f"cd /tmp; echo turn $(({turn})); exit\r")
-        await phone.see(lambda turn=turn: f"turn {turn}" in phone.screen and phone.screen[-1] == "$")
+        await inside.shows(f"turn {turn}")
+        await phone.see(lambda it: it.screen[-1] == "$")
     await phone.type("shopt -q login_shell && echo login in $PWD\r")
-    await phone.see(lambda: f"login in {inside.home}/workspace" in phone.everything)
+    await phone.see(lambda it: f"login in {inside.home}/workspace" in it.everything)
     assert "turn 0" in phone.everything, "what the last shell left is still there"
     await phone.terminal.close()
 
@@ -169,8 +170,8 @@ async def test_no_key_belongs_to_tmux(inside: Inside):
     await inside.ensure()
     phone = await inside.attach()
     await phone.type("echo ready; cat -v\r")
-    await phone.see(lambda: "ready" in phone.screen)
+    await phone.see(lambda it: "ready" in it.screen)
     await phone.type("\x02c\x02d\x01\x1bx\x1b[15~\r")
-    await phone.see(lambda: "^Bc^Bd^A^[x^[[15~" in phone.screen)
+    await phone.see(lambda it: "^Bc^Bd^A^[x^[[15~" in it.screen)
     assert await inside.ask("#{session_windows} #{session_attached}") == "1 1"
     await phone.terminal.close()

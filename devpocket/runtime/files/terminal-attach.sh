@@ -16,7 +16,7 @@ if ! taken=$(status_rows); then
     timeout -k 1 20 bash -p "$files/terminal-ensure.sh" "$HOME" "$session" >/dev/null 2>&1
     taken=$(status_rows)
 fi
-read -r rows columns < <(stty size)
+read -r rows columns <<<"$(stty size)"
 
 export TERM=xterm-256color
 name_client=()
