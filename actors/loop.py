@@ -12,6 +12,7 @@ futures stop the loop when they are awaited.
 """
 
 import asyncio
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -97,7 +98,8 @@ async def spawn(actor_class: type[ActorT], *args: Any, **kwargs: Any) -> LoopAct
 
 def busy_actors() -> list[BusyActor]:
     """Return the actors that are handling a message now, those first that have been at it the longest."""
-    seen = (actor.inspect() for actor in LoopActor.running.values())
+    now_s = time.monotonic()
+    seen = (actor.inspect(now_s) for actor in LoopActor.running.values())
     return sorted((busy for busy in seen if busy is not None), key=lambda busy: -busy.busy_s)
 
 

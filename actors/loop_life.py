@@ -352,8 +352,8 @@ class ActorLife(PykkaActor):
         kept_awake = self._children is not None and self._children.keep_awake()
         return not busy and not kept_awake and self.may_retire()
 
-    def inspect(self) -> BusyActor | None:
-        """Return what this actor is busy with, or None if it waits for messages."""
+    def inspect(self, now_s: float) -> BusyActor | None:
+        """Return what this actor is busy with at ``now_s`` of the monotonic clock, or None if it waits for messages."""
         if self._busy_with is None:
             return None
         return BusyActor(
@@ -361,7 +361,7 @@ class ActorLife(PykkaActor):
             actor_urn=self.actor_urn,
             key=self.key,
             message_class=self._busy_with.__name__,
-            busy_s=time.monotonic() - self._busy_since,
+            busy_s=now_s - self._busy_since,
             inbox_depth=len(self.actor_inbox),
             awaits=None if self.awaiting is None else self.awaiting.label,
         )

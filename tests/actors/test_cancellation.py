@@ -74,6 +74,39 @@ async def test_on_stop_of_a_cancelled_actor_can_use_timeouts():
     assert outcome == ["timed out by itself"]
 
 
+async def test_on_stop_of_a_cancelled_actor_may_fail_like_any_other(caplog):
+    class Failing(Notebook):
+        async def on_stop(self):
+            victim = asyncio.ensure_future(asyncio.sleep(3600))
+            victim.cancel()
+            await victim
+
+    ref = await Failing.spawn()
+    ref.task.cancel()
+    await until(ref.task.done)
+    (record,) = [r for r in caplog.records if r.getMessage() == f"Unhandled exception in {ref}:"]
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], AwaitCancelledError)
+
+
+async def test_a_cancelled_actor_refuses_messages_while_on_stop_still_runs():
+    gate = Gate()
+
+    class Slow(Notebook):
+        async def on_stop(self):
+            await gate.pass_through()
+
+    ref = await Slow.spawn()
+    ref.task.cancel()
+    await gate.reached.wait()
+    assert not ref.accepts()
+    with pytest.raises(ActorGoneError):
+        async with asyncio.timeout(1):
+            await ref.ask(Note("late"), block=False)
+    gate.open()
+    await until(ref.task.done)
+
+
 async def test_cancelled_before_its_first_step_it_still_answers_and_leaves_the_registry():
     ref = Notebook.start()
     asked = ref.ask(Note(1), block=False)

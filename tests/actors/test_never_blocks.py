@@ -59,7 +59,7 @@ async def test_writing_an_attribute_through_a_proxy(ref):
 
 async def test_getting_what_a_proxy_call_returns(ref):
     with pytest.raises(WouldBlockLoopError):
-        ref.proxy().inspect().get()
+        ref.proxy().inspect(0.0).get()
     assert await is_untouched(ref)
 
 
