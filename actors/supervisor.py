@@ -60,14 +60,14 @@ class Supervisor:
         self._begin("show life", self._show_life())
 
     async def stop(self, deadline_s: float) -> None:
-        """Stop looking; then environments hand over, then users end, then what has gathered is written."""
+        """Stop listening and looking; then environments hand over, users end, and what has gathered is written."""
+        if self._subscription is not None:
+            self._subscription.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._environments.stop_all(deadline_s)
         await self._users.stop_all(deadline_s)
-        if self._subscription is not None:
-            self._subscription.close()
         await self._samples.flush()
         await self._say_farewell()
 

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -244,7 +245,10 @@ def _is_joinable(folder: Path) -> bool:
 
 
 def remove_group(folder: Path) -> bool:
-    """Remove one group; False when it still holds something. A group that is not there counts as removed."""
+    """Remove one group; False when it still holds something. A group that is not there counts as removed.
+
+    What is still in it is killed: part of a start that was cut off, which no record names.
+    """
     deadline = time.monotonic() + _PASSTHROUGH_S
     while True:
         try:
@@ -254,8 +258,15 @@ def remove_group(folder: Path) -> bool:
         except OSError:
             if time.monotonic() > deadline:
                 return False
+            _kill_members(folder)
         else:
             return True
+
+
+def _kill_members(group: Path) -> None:
+    for pid in (_read(group / "cgroup.procs") or "").split():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
 
 
 def _read(path: Path) -> str | None:

@@ -198,10 +198,10 @@ class Environments:
     async def sweep(self) -> None:
         """Remove what a crash left: ended sandboxes, groups and uids of nobody. Harmless beside other processes."""
         for environment_id in await asyncio.to_thread(self.layout.list_environments):
-            async with self.locks.hold(environment_id):
-                record = await asyncio.to_thread(self.record, environment_id)
-                if record is not None and record.sandbox is not None and not record.sandbox.init.is_alive:
-                    await self._clear(environment_id, self.layout.of(environment_id), record)
+            try:
+                await self._clear_if_ended(environment_id)
+            except UnavailableError as error:  # its next start clears it, or says so; the others are none the worse
+                log.warning("local_leftover", environment_id=environment_id, detail=error.detail)
         for environment_id in self.sandboxes.cgroups.left_over() | self._uids.holders():
             async with self.locks.hold(environment_id):
                 state = await asyncio.to_thread(self.state, environment_id)
@@ -209,6 +209,12 @@ class Environments:
                     self.sandboxes.cgroups.remove(environment_id)
                 if state is ContainerState.ABSENT:
                     self._uids.release_all(environment_id)
+
+    async def _clear_if_ended(self, environment_id: EnvironmentId) -> None:
+        async with self.locks.hold(environment_id):
+            record = await asyncio.to_thread(self.record, environment_id)
+            if record is not None and record.sandbox is not None and not record.sandbox.init.is_alive:
+                await self._clear(environment_id, self.layout.of(environment_id), record)
 
     async def empty_trash(self) -> None:
         """Remove what was deleted and not yet removed."""
