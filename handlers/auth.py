@@ -118,7 +118,7 @@ class VerifyEmailHandler(BaseHandler):
     )
     async def post(self) -> None:
         """Match the digits against the signed-in user; one who is verified already hears the same."""
-        await self.ask_user(VerifyEmail(self.body()["token"]))
+        await self.ask_user(VerifyEmail(self.caller, self.body()["token"]))
         self.answer({"message": "Your e-mail address is verified."})
 
 

@@ -13,7 +13,6 @@ from tornado.web import HTTPError, stream_request_body
 from actors.directory import ReplyT
 from actors.loop import Message
 from actors.messages import Caller, RateLimitVerdict, TakeRequest
-from devpocket.auth.permissions import check_allowed
 from devpocket.domain.limits import retry_after
 from devpocket.errors import (
     DevPocketError,
@@ -23,7 +22,6 @@ from devpocket.errors import (
     UnauthenticatedError,
 )
 from devpocket.ids import EnvironmentId, is_id
-from devpocket.metrics import LimitKind
 from handlers import headers
 from handlers.answers import AnsweringHandler
 from handlers.operations import Operation, late, operation_of
@@ -73,7 +71,7 @@ class BaseHandler(AnsweringHandler):
         if operation.permission is not None:
             self.caller = await self._identified()
             self._spend(await self.ask_user(TakeRequest()))
-            check_allowed(self.caller.user.role, operation.permission)
+            await self.backend.accounts.authorise(self.caller, operation.permission)
 
     async def _identified(self) -> Caller:
         """Return who asks; whoever cannot say it is counted by address, for guessing must not be free."""
@@ -88,7 +86,6 @@ class BaseHandler(AnsweringHandler):
         self._verdict = verdict
         self._set_headers(headers.rate_limit(verdict))
         if not verdict.allowed:
-            self.backend.metrics.limit_refused(LimitKind.REQUESTS)
             wait_s = retry_after(verdict.retry_after_s, _CHANCE.random())
             raise RateLimitedError("Too many requests. Wait a little.", retry_after_s=wait_s)
 

@@ -1,5 +1,6 @@
 """Accounts and sign-in on the wire."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from marshmallow import fields, post_load
@@ -18,6 +19,7 @@ from devpocket.domain.users import (
     password_problems,
     username_problems,
 )
+from devpocket.errors import FieldProblem
 from devpocket.schemas.wire import (
     ONE_LINE,
     Instant,
@@ -27,6 +29,7 @@ from devpocket.schemas.wire import (
     WireSchema,
     by,
     given,
+    length,
     maybe,
     optional,
     query_number,
@@ -45,32 +48,29 @@ _AT_THE_ENDS = 16
 """Spaces that a keyboard may have added."""
 
 
-def _shown_as(pattern: str, **more: Any) -> dict[str, Any]:
-    """Return the description of a rule that the domain checks."""
-    return {"pattern": pattern, **more}
+def _checked(rule: Callable[[str], list[FieldProblem]], shown: str, high: int, **options: Any) -> fields.String:
+    """Return a field that the domain's ``rule`` checks, which ``shown`` describes to programs as well as it can."""
+    return fields.String(validate=[length(0, high), by(rule)], metadata={"pattern": shown}, **options)
 
 
 def _username(**options: Any) -> fields.String:
-    rule = by(lambda value: username_problems(clean_username(value)))
     most = MAX_USERNAME + _AT_THE_ENDS
-    return fields.String(validate=rule, metadata=_shown_as(_USERNAME, maxLength=most), **options)
+    return _checked(lambda value: username_problems(clean_username(value)), _USERNAME, most, **options)
 
 
 def _email(**options: Any) -> fields.String:
-    rule = by(lambda value: email_problems(clean_email(value)))
-    return fields.String(validate=rule, metadata=_shown_as(_ADDRESS, maxLength=MAX_EMAIL), **options)
+    return _checked(lambda value: email_problems(clean_email(value)), _ADDRESS, MAX_EMAIL, **options)
 
 
 def _new_password(field: str) -> fields.String:
     # Which passwords are too common is asked by the service that knows the list.
     rule = by(lambda value: password_problems(value, is_common=lambda _: False, field=field))
-    shown = _shown_as(_PASSWORD, minLength=MIN_PASSWORD, maxLength=MAX_PASSWORD)
+    shown = {"pattern": _PASSWORD, "minLength": MIN_PASSWORD, "maxLength": MAX_PASSWORD}
     return fields.String(required=True, validate=rule, metadata=shown)
 
 
 def _full_name(**options: Any) -> fields.String:
-    rule = by(lambda value: full_name_problems(value.strip()))
-    return fields.String(validate=rule, metadata=_shown_as(_NAME, maxLength=MAX_FULL_NAME), **options)
+    return _checked(lambda value: full_name_problems(value.strip()), _NAME, MAX_FULL_NAME, **options)
 
 
 def _token(**options: Any) -> fields.String:
@@ -85,9 +85,11 @@ class RegisterRequest(WireSchema):
     username = _username(required=True)
     email = _email(required=True)
     password = _new_password("password")
-    full_name = fields.String(
-        **optional(validate=by(lambda value: full_name_problems(value.strip()) if value.strip() else [])),
-        metadata=_shown_as(ONE_LINE, maxLength=MAX_FULL_NAME),
+    full_name = _checked(
+        lambda value: full_name_problems(value.strip()) if value.strip() else [],
+        ONE_LINE,
+        MAX_FULL_NAME,
+        **optional(),
     )
 
     @post_load

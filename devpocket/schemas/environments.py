@@ -109,8 +109,9 @@ class _WithResources(WireSchema):
     def _flatten(self, data: Loaded, **_: Any) -> Loaded:
         """Return what actors call it: the amounts by name, the variables as such."""
         limits = data.pop("resource_limits", None) or {}
-        if "environment_variables" in data:
-            data["variables"] = data.pop("environment_variables")
+        variables = data.pop("environment_variables", None)
+        if variables is not None:
+            data["variables"] = variables
         return data | {name: amount for name, amount in limits.items() if amount is not None}
 
 
