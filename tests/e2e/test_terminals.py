@@ -38,9 +38,12 @@ async def test_characters_of_all_lengths_arrive_whole(phone: Phone, environment_
             await terminal.press(character)
         await terminal.enter("' | tee ~/typed | sed 's/^/got:/'")
         await terminal.see(f"got:{CHARACTERS}")
-        await terminal.enter(f"yes '{CHARACTERS}' | head -n 20000; echo e$((1 + 1))e")
-        await terminal.see("e2e", patience_s=40)
+        await terminal.enter(f"yes '{CHARACTERS}' | head -n 300; echo e$((1 + 1))e")
+        await terminal.see("e2e")
         assert "�" not in terminal.raw
+        # tmux cuts a flood anywhere, then draws the screen anew: all that counts is how it ends.
+        await terminal.enter(f"yes '{CHARACTERS}' | head -n 20000; echo f$((1 + 1))f")
+        await terminal.see(f"{CHARACTERS}f2f", patience_s=40)
 
 
 async def test_two_sockets_share_one_session(phone: Phone, environment_id: str):
@@ -106,11 +109,10 @@ async def test_a_client_that_stops_reading_holds_up_only_itself(phones: Phones, 
 
 async def test_a_killed_tmux_is_made_anew(phone: Phone, environment_id: str):
     async with phone.terminal(environment_id) as terminal:
-        await terminal.wait_for("welcome")
+        await terminal.run("V=old; echo r$((1 + 1))y", "r2y")
         await terminal.enter("tmux kill-server")
-        await terminal.wait_closed()
-    async with phone.terminal(environment_id) as terminal:
-        await terminal.run("echo n$((1 + 1))w", "n2w")
+        await terminal.until_cleared()
+        await terminal.run("echo n${V}$((1 + 1))w", "n2w")
 
 
 async def test_a_big_paste_arrives_whole(phone: Phone, environment_id: str):

@@ -201,6 +201,10 @@ class PhoneTerminal(PhoneSocket):
         await self.press(key)
         await self._until(lambda: len(self.raw) > seen, f"an echo of {key!r}", PATIENCE_S)
 
+    async def until_cleared(self) -> None:
+        """Wait until the server has emptied screen and scrollback, which it does before it attaches anew."""
+        await self._until(lambda: "\x1b[3J" in self.raw, "an emptied screen", PATIENCE_S)
+
     async def run(self, command: str, shows: str, patience_s: float = PATIENCE_S) -> None:
         """Type a command and wait for what it prints, which must not be part of the command itself."""
         assert shows not in command
