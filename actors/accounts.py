@@ -16,6 +16,7 @@ from actors.user_records import UserRecords
 from devpocket.auth.codes import CodePurpose
 from devpocket.auth.google import Google, GoogleIdentity
 from devpocket.auth.passwords import Passwords, check_new_password, is_common_password
+from devpocket.auth.permissions import Permission, check_allowed
 from devpocket.auth.tokens import Tokens, TokenType
 from devpocket.domain import users as rules
 from devpocket.domain.users import User
@@ -77,9 +78,17 @@ class Accounts:
     async def google(self, *, id_token: str, origin: Origin) -> SignIn:
         """Sign in whom Google vouches for, with the account of that address or a new one."""
         identity = await self._google.verify(id_token)
-        user = await self._records.by_google_id(identity.google_id) or await self._linked(identity, origin)
-        if not user.is_active:
+        user = await self._records.by_google_id(identity.google_id)
+        user = user or await self._records.by_email(rules.email_key(identity.email))
+        if user is None:
+            user = await self._new_google_user(identity, origin)
+        elif not user.is_active:
             raise PermissionDeniedError("This account has been closed.", code="account_inactive")
+        elif user.google_id is None:
+            user = await self._link(user, identity, origin)
+        elif user.google_id != identity.google_id:
+            # A mailbox that was given to somebody else, as firms do, must not bring the former owner's account along.
+            raise ConflictError("This address belongs to another Google account here.", code="google_id_taken")
         return await self._signed_in(user, origin, "signed_in_with_google")
 
     async def refresh(self, *, refresh_token: str, origin: Origin) -> SignIn:
@@ -94,6 +103,14 @@ class Accounts:
         caller = await self._users.ask(claims.user_id, AuthenticateSession(claims.session_id, origin))
         return replace(caller, address=origin.address, device=origin.device)
 
+    async def authorise(self, caller: Caller, right: Permission) -> None:
+        """Raise PermissionDeniedError, and write it down, unless the caller's role has the permission."""
+        try:
+            check_allowed(caller.user.role, right)
+        except PermissionDeniedError:
+            await self._audit.note("refused", caller.origin, user_id=caller.user.id, permission=right.value)
+            raise
+
     async def forgot_password(self, *, email: str, origin: Origin) -> None:
         """Mail a reset token if there is such an account; the answer, and its time, is the same if there is none."""
         self._background.start(self._mail_reset(email, origin), "reset mail")
@@ -105,7 +122,9 @@ class Accounts:
         password_hash = await self._passwords.hash(new_password)
         user_id = await self._codes.redeem_token(token, CodePurpose.RESET_PASSWORD)
         await self._records.change(user_id, lambda user: replace(user, password_hash=password_hash, is_verified=True))
+        await self._codes.forget(user_id, CodePurpose.RESET_PASSWORD)
         await self._sessions.end_all(user_id)
+        await self._sign_in.forgive(user_id, origin)
         await self._audit.note("password_reset", origin, user_id=user_id)
 
     async def verify_email_link(self, *, token: str, origin: Origin) -> None:
@@ -126,16 +145,14 @@ class Accounts:
             await self._codes.send_reset(user)
             await self._audit.note("password_reset_requested", origin, user_id=user.id)
 
-    async def _linked(self, identity: GoogleIdentity, origin: Origin) -> User:
-        """Return the account of the identity's address, now linked to it, or a new one."""
-        user = await self._records.by_email(rules.email_key(identity.email))
-        if user is None:
-            return await self._new_google_user(identity, origin)
+    async def _link(self, user: User, identity: GoogleIdentity, origin: Origin) -> User:
+        """Return the account of the identity's address, now linked to it."""
+        linked = await self._records.change(user.id, _linking(identity))
         if not user.is_verified:
             # Nobody has proved to read this mailbox until now: whoever registered it loses password and sessions.
             await self._sessions.end_all(user.id)
         await self._audit.note("google_linked", origin, user_id=user.id)
-        return await self._records.change(user.id, _linking(identity))
+        return linked
 
     async def _new_google_user(self, identity: GoogleIdentity, origin: Origin) -> User:
         blank = self._new_user("", identity.email, identity.full_name)

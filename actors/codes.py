@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from actors.ports import Ports
 from devpocket.auth.codes import (
+    RESEND_AFTER,
     CodePurpose,
     CodeVerdict,
     OneTimeCode,
@@ -20,11 +21,12 @@ from devpocket.errors import FieldProblem, InvalidStateError, RateLimitedError, 
 from devpocket.ids import UserId
 from devpocket.mail.messages import Messages
 from devpocket.mail.outbox import Outbox
+from devpocket.metrics import LimitKind
 from devpocket.store.errors import MissingDocumentError, VersionConflictError
 from devpocket.store.records import from_document, to_document
 
 MAILS_A_DAY = 10
-"""Each mail allows five more guesses at six digits, so their number is limited, too."""
+"""Of each kind to one user: each verification mail allows five more guesses, and nobody's mailbox is to be flooded."""
 _TRIES = 20
 _DAY_S = 86400
 _SENTENCES = {
@@ -56,16 +58,20 @@ class Codes:
             raise InvalidStateError("Your e-mail address is verified already.", code="already_verified")
         newest, now = await self._newest(user.id, CodePurpose.VERIFY_EMAIL), self.ports.clock.now()
         if newest is not None and not newest.may_be_followed(now):
-            wait_s = 60 - (now - newest.created_at).total_seconds()
+            self.ports.metrics.limit_refused(LimitKind.MAIL)
+            wait_s = (newest.created_at + RESEND_AFTER - now).total_seconds()
             raise RateLimitedError("A code was sent just now. Please wait a minute.", retry_after_s=wait_s)
-        if await self.ports.store.increment(f"verification-mails:{user.id}", ttl_s=_DAY_S) > MAILS_A_DAY:
+        if not await self._may_mail(user.id, CodePurpose.VERIFY_EMAIL):
             raise RateLimitedError("Many codes were sent today. Please try again tomorrow.", retry_after_s=_DAY_S)
         await self.send_verification(user)
 
     async def send_reset(self, user: User) -> None:
-        """Mail a token that sets a new password, unless one was mailed within the last 60 s."""
+        """Mail a token that sets a new password, unless one was mailed within the last 60 s, or many today."""
         newest, now = await self._newest(user.id, CodePurpose.RESET_PASSWORD), self.ports.clock.now()
         if newest is not None and not newest.may_be_followed(now):
+            self.ports.metrics.limit_refused(LimitKind.MAIL)
+            return
+        if not await self._may_mail(user.id, CodePurpose.RESET_PASSWORD):
             return
         issued = new_reset(user.id, now)
         await self._insert(issued.record)
@@ -101,10 +107,17 @@ class Codes:
         if verdict is not CodeVerdict.MATCH:
             raise _refusal(verdict)
 
-    async def forget(self, user_id: UserId) -> None:
-        """Remove all codes of a user."""
-        for purpose in CodePurpose:
+    async def forget(self, user_id: UserId, *purposes: CodePurpose) -> None:
+        """Remove a user's codes for these purposes; for all where none is named."""
+        for purpose in purposes or CodePurpose:
             await self.ports.store.codes.delete_by("user_purpose", user_id, purpose.value)
+
+    async def _may_mail(self, user_id: UserId, purpose: CodePurpose) -> bool:
+        """Count one more mail of today; tell whether it is within the limit."""
+        if await self.ports.store.increment(f"mails:{purpose}:{user_id}", ttl_s=_DAY_S) <= MAILS_A_DAY:
+            return True
+        self.ports.metrics.limit_refused(LimitKind.MAIL)
+        return False
 
     async def _redeem(
         self, code_id: str, attempt: Callable[[OneTimeCode], tuple[OneTimeCode, CodeVerdict]]

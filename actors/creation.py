@@ -15,6 +15,7 @@ from devpocket.domain.templates import Template, Wish, merge
 from devpocket.domain.users import User
 from devpocket.errors import ConflictError, PermissionDeniedError
 from devpocket.ids import EnvironmentId, new_id
+from devpocket.metrics import LimitKind
 from devpocket.store.environments import EnvironmentRecords
 from devpocket.store.errors import DuplicateKeyError
 
@@ -64,7 +65,7 @@ class Creation:
             memory=wish.memory or defaults.memory,
             storage=wish.storage or defaults.storage,
         )
-        refuse_excess(plan, limits)
+        refuse_excess(plan, limits, self.ports.metrics)
         return replace(environment, limits=limits)
 
     async def _reserve(self, environment: Environment, plan: Plan) -> None:
@@ -73,6 +74,7 @@ class Creation:
             return
         if await self.reclaim(environment) and await self.ports.store.reserve(counter, member, plan.environments):
             return
+        self.ports.metrics.limit_refused(LimitKind.ENVIRONMENTS)
         noun = "environment" if plan.environments == 1 else "environments"
         raise PermissionDeniedError(
             f"Your plan, {plan.name}, allows {plan.environments} {noun}. Delete one first.", code="plan_limit"

@@ -19,6 +19,7 @@ from devpocket.domain.plans import Plan
 from devpocket.domain.templates import merge_variables
 from devpocket.errors import ConflictError, PermissionDeniedError
 from devpocket.ids import EnvironmentId
+from devpocket.metrics import LimitKind, Metrics
 from devpocket.runtime.port import Usage
 from devpocket.store.environments import EnvironmentRecords
 from devpocket.store.errors import DuplicateKeyError
@@ -46,7 +47,7 @@ class EnvironmentQueries:
         def updated(environment: Environment) -> Environment:
             limits = _limits(environment.limits, changes)
             if limits != environment.limits:
-                refuse_excess(plan, limits)
+                refuse_excess(plan, limits, self._ports.metrics)
             changed = replace(
                 environment,
                 name=changes.get("name", environment.name),
@@ -96,10 +97,11 @@ class EnvironmentQueries:
         return LogPage(environment.name, lines, total, has_more=total > len(lines))
 
 
-def refuse_excess(plan: Plan, limits: ResourceLimits) -> None:
-    """Raise PermissionDeniedError naming what ``limits`` asks for beyond ``plan``."""
+def refuse_excess(plan: Plan, limits: ResourceLimits, metrics: Metrics) -> None:
+    """Raise PermissionDeniedError, and count it, naming what ``limits`` asks for beyond ``plan``."""
     exceeded = plan.exceeded(limits)
     if exceeded:
+        metrics.limit_refused(LimitKind.RESOURCES)
         allowed = ", ".join(f"{name} up to {getattr(plan.max_resources, name)}" for name in exceeded)
         raise PermissionDeniedError(f"Your plan, {plan.name}, allows {allowed}.", code="plan_limit")
 

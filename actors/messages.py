@@ -30,6 +30,11 @@ class Caller:
     address: str = ""
     device: str = ""
 
+    @property
+    def origin(self) -> Origin:
+        """Where the request comes from."""
+        return Origin(self.address, self.device)
+
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
@@ -107,7 +112,10 @@ class UpdateProfile(Message[User]):
 
 @dataclass(frozen=True, slots=True)
 class ChangePassword(Message[None]):
-    """Set another password and end the other sessions; ValidationError for a wrong current one."""
+    """Set another password and end the other sessions.
+
+    ValidationError for a wrong current one, RateLimitedError after too many of those.
+    """
 
     caller: Caller
     current_password: str
@@ -118,6 +126,7 @@ class ChangePassword(Message[None]):
 class VerifyEmail(Message[User]):
     """Match the six digits (or the link's token) against this user; a verified one is answered as such."""
 
+    caller: Caller
     code: str
 
 

@@ -1,7 +1,7 @@
 """Signing in with a password: counted before it is looked at, locked after too many wrong ones."""
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from actors.audit import Audit
 from actors.origin import Origin
@@ -14,6 +14,7 @@ from devpocket.auth.turns import Turns
 from devpocket.domain.users import User, login_key
 from devpocket.errors import PermissionDeniedError, UnauthenticatedError
 from devpocket.ids import UserId
+from devpocket.metrics import LimitKind
 
 _NOBODY = UserId("nobody")
 
@@ -50,6 +51,13 @@ class PasswordSignIn:
             await self._wrong(counters, counts, user, origin)
         raise UnauthenticatedError("Incorrect username or password.", code="incorrect_credentials")
 
+    async def forgive(self, user_id: UserId, origin: Origin) -> None:
+        """Forget the wrong passwords for this account from this address: its owner has another proof."""
+        for counter in attempt_counters(user_id, origin.address, self.lockout):
+            if counter.is_pair:
+                await self.ports.store.reset(counter.key)
+                await self.ports.store.reset(counter.lock_key)
+
     async def _welcome(self, user: User, password: str, counters: tuple[Counter, ...]) -> User:
         for counter in counters:
             if counter.is_pair:
@@ -81,14 +89,18 @@ class PasswordSignIn:
             lock = await self.ports.store.window(counter.lock_key)
             if lock is not None:
                 await self.audit.note("sign_in_refused", origin, user_id=user.id if user else None, reason="locked")
-                raise locked_error(lock.ends_at, now)
+                raise self._locked(lock.ends_at, now)
 
     async def _refuse_overrun(self, counters: tuple[Counter, ...], counts: list[int]) -> None:
         now = self.ports.clock.now()
         for counter, count in zip(counters, counts, strict=True):
             if counter.is_over(count):
                 window = await self.ports.store.window(counter.key)
-                raise locked_error(window.ends_at if window else now + timedelta(seconds=counter.lock_s), now)
+                raise self._locked(window.ends_at if window else now + timedelta(seconds=counter.lock_s), now)
+
+    def _locked(self, until: datetime, now: datetime) -> PermissionDeniedError:
+        self.ports.metrics.limit_refused(LimitKind.LOCKOUT)
+        return locked_error(until, now)
 
     async def _is_at_home(self, user: User | None, origin: Origin) -> bool:
         """Tell whether the account is signed in at this address already; looks also for a name that nobody has."""

@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from actors.audit import Audit
+from actors.messages import Caller
 from actors.ports import Ports
 from devpocket.domain.templates import (
     Template,
@@ -25,9 +27,10 @@ _TRIES = 10
 class Templates:
     """Reads and changes templates; a handful of small documents, so lists are filtered here."""
 
-    def __init__(self, ports: Ports, load: Callable[[], Awaitable[tuple[int, int]]]) -> None:
+    def __init__(self, ports: Ports, audit: Audit, load: Callable[[], Awaitable[tuple[int, int]]]) -> None:
         """``load`` brings the templates that came with the server into the store, see :meth:`initialize`."""
         self._ports = ports
+        self._audit = audit
         self._load = load
 
     async def list(
@@ -64,7 +67,7 @@ class Templates:
             raise NotFoundError("There is no such template.")
         return template
 
-    async def create(self, definition: TemplateDefinition) -> Template:
+    async def create(self, definition: TemplateDefinition, by: Caller) -> Template:
         """Store a new one; ConflictError when the name is taken."""
         now = self._ports.clock.now()
         template = make_template(definition, template_id=TemplateId(new_id()), created_at=now, updated_at=now)
@@ -72,24 +75,32 @@ class Templates:
             await self._ports.store.templates.insert(template_to_document(template))
         except DuplicateKeyError as error:
             raise ConflictError("There is a template of this name already.", code="name_taken") from error
+        await self._note("template_created", by, template=template.name)
         return template
 
-    async def update(self, template_id: str, changes: Mapping[str, Any]) -> Template:
+    async def update(self, template_id: str, changes: Mapping[str, Any], by: Caller) -> Template:
         """Change fields of the definition, never the name, and return it; NotFoundError for none."""
         now = self._ports.clock.now()
-        return await self._change(template_id, lambda each: replace(each, **changes, updated_at=now))
+        template = await self._change(template_id, lambda each: replace(each, **changes, updated_at=now))
+        await self._note("template_changed", by, template=template.name, fields=sorted(changes))
+        return template
 
-    async def deprecate(self, template_id: str) -> None:
+    async def deprecate(self, template_id: str, by: Caller) -> None:
         """Let no new environments be made from it; those that exist stay."""
-        await self.update(template_id, {"status": TemplateStatus.DEPRECATED})
+        await self.update(template_id, {"status": TemplateStatus.DEPRECATED}, by)
 
     async def count_use(self, template_id: str) -> None:
         """Count one more environment made from it."""
         await self._change(template_id, lambda each: replace(each, usage_count=each.usage_count + 1))
 
-    async def initialize(self) -> tuple[int, int]:
+    async def initialize(self, by: Caller) -> tuple[int, int]:
         """Load the templates that came with the server; return how many were written and how many were left alone."""
-        return await self._load()
+        written, kept = await self._load()
+        await self._note("templates_initialized", by, written=written, kept=kept)
+        return written, kept
+
+    async def _note(self, action: str, by: Caller, **detail: Any) -> None:
+        await self._audit.note(action, by.origin, user_id=by.user.id, **detail)
 
     async def _change(self, template_id: str, decide: Callable[[Template], Template]) -> Template:
         for _ in range(_TRIES):

@@ -35,22 +35,20 @@ from actors.messages import (
     VerifyEmail,
 )
 from actors.origin import Origin
+from actors.password_change import PasswordChange
 from actors.ports import Ports
 from actors.rate_limits import RateLimits
 from actors.sessions import Sessions
 from actors.user_queries import UserQueries
 from actors.user_records import UserRecords
-from devpocket.auth.passwords import Passwords, check_new_password
 from devpocket.domain import users as rules
 from devpocket.domain.environments import Environment
 from devpocket.domain.users import Session, User
 from devpocket.errors import (
-    FieldProblem,
     NotFoundError,
     PermissionDeniedError,
     UnauthenticatedError,
     UnavailableError,
-    ValidationError,
 )
 from devpocket.ids import SessionId, UserId
 
@@ -69,7 +67,7 @@ class UserServices:
     ports: Ports
     records: UserRecords
     sessions: Sessions
-    passwords: Passwords
+    password_change: PasswordChange
     codes: Codes
     creation: Creation
     removal: AccountRemoval
@@ -160,7 +158,13 @@ class UserActor(LoopActor):
     @handles(CreateEnvironment)
     async def create_environment(self, message: CreateEnvironment) -> Environment:
         """Make one; several requests of one user are handled one after another."""
-        return await self._services.creation.create(await self._user(), message.template, message.wish)
+        environment = await self._services.creation.create(await self._user(), message.template, message.wish)
+        try:
+            await self._user()
+        except UnauthenticatedError:  # closed by another process meanwhile, which may not have seen the new one
+            await self._services.removal.finish(self._id)
+            raise
+        return environment
 
     @handles(ListEnvironments)
     async def list_environments(self, message: ListEnvironments) -> Sequence[Environment]:
@@ -189,17 +193,8 @@ class UserActor(LoopActor):
     @handles(ChangePassword)
     async def change_password(self, message: ChangePassword) -> None:
         """Set another password and end the other sessions."""
-        user = await self._user()
-        check_new_password(message.new_password, field="new_password")
-        if not await self._services.passwords.verify(message.current_password, user.password_hash):
-            await self._services.audit.note("password_change_refused", _origin(message.caller), user_id=self._id)
-            sentence = "The current password is not right."
-            problem = FieldProblem("current_password", sentence, "wrong_password")
-            raise ValidationError(sentence, [problem], code="wrong_password")
-        password_hash = await self._services.passwords.hash(message.new_password)
-        await self._services.records.change(self._id, lambda each: replace(each, password_hash=password_hash))
-        await self._services.sessions.end_all(self._id, keep=message.caller.session_id)
-        await self._services.audit.note("password_changed", _origin(message.caller), user_id=self._id)
+        change = self._services.password_change
+        await change.change(await self._user(), message.caller, message.current_password, message.new_password)
 
     @handles(VerifyEmail)
     async def verify_email(self, message: VerifyEmail) -> User:
@@ -210,7 +205,7 @@ class UserActor(LoopActor):
         await self._services.codes.redeem_verification(user, message.code)
         self._cached.clear()
         verified = await self._services.records.change(self._id, lambda each: replace(each, is_verified=True))
-        await self._services.audit.note("email_verified", Origin(), user_id=self._id)
+        await self._services.audit.note("email_verified", message.caller.origin, user_id=self._id)
         return verified
 
     @handles(ResendVerification)
@@ -221,7 +216,7 @@ class UserActor(LoopActor):
     @handles(DeleteAccount)
     async def delete_account(self, message: DeleteAccount) -> None:
         """Close the account now; what belongs to it goes in the background, across crashes too."""
-        await self._services.removal.begin(self._id, _origin(message.caller))
+        await self._services.removal.begin(self._id, message.caller.origin)
         self._cached.clear()
         self.start_child(self._services.removal.finish(self._id), "remove account")
 
@@ -245,14 +240,14 @@ class UserActor(LoopActor):
             raise NotFoundError("There is no such session.")
         await self._services.sessions.end(session)
         self._cached.clear()
-        await self._services.audit.note("session_ended", _origin(message.caller), user_id=self._id)
+        await self._services.audit.note("session_ended", message.caller.origin, user_id=self._id)
 
     @handles(EndSessions)
     async def end_sessions(self, message: EndSessions) -> int:
         """End all, or all but one."""
         ended = await self._services.sessions.end_all(self._id, keep=message.keep)
         self._cached.clear()
-        await self._services.audit.note("sessions_ended", _origin(message.caller), user_id=self._id, count=ended)
+        await self._services.audit.note("sessions_ended", message.caller.origin, user_id=self._id, count=ended)
         return ended
 
     @handles(OpenSocket)
@@ -303,7 +298,3 @@ class UserActor(LoopActor):
 
 def _changed(user: User, changes: Mapping[str, Any], now: datetime) -> User:
     return replace(user, **changes, updated_at=now)
-
-
-def _origin(caller: Caller) -> Origin:
-    return Origin(caller.address, caller.device)

@@ -21,6 +21,7 @@ from actors.environment import DriveEnvironment, EnvironmentActor
 from actors.health import Health
 from actors.journal import Journal
 from actors.mail_store import MailStore
+from actors.password_change import PasswordChange
 from actors.ports import Ports
 from actors.rate_limits import RateLimits
 from actors.samples import Samples
@@ -147,13 +148,13 @@ def assemble(ports: Ports, keys: tuple[bytes, ...], *, owns_runtime: bool) -> As
     settings = ports.settings
     audit, background, records = Audit(ports), Background(), UserRecords(ports)
     tokens = Tokens(_token_settings(settings, keys), ports.clock)
-    passwords = Passwords(_password_settings(settings))
-    google = Google(GoogleSettings(client_ids=settings.auth.google_client_ids))
+    passwords = Passwords(password_settings(settings))
+    google = Google(_google_settings(settings))
     mail = _mail_settings(settings, keys)
     outbox = Outbox(mail, MailStore(ports.store), make_sender(mail), ports.clock, ports.metrics.mail_ended)
     codes = Codes(ports, keys, Messages(mail.frontend_url), outbox)
     sessions = Sessions(ports, tokens, audit)
-    templates = Templates(ports, partial(load_own_templates, ports.store, ports.clock))
+    templates = Templates(ports, audit, partial(load_own_templates, ports.store, ports.clock))
     journal = Journal(ports)
     samples = Samples(ports.store, ports.clock, settings.store.metrics_ttl_s)
     environments: Directory[EnvironmentId] = Directory(lambda key: EnvironmentActor(key, ports, journal, samples))
@@ -164,7 +165,8 @@ def assemble(ports: Ports, keys: tuple[bytes, ...], *, owns_runtime: bool) -> As
     limits = RateLimits(ports)
     removal = AccountRemoval(ports, records, sessions, codes, audit, drive)
     creation = Creation(ports, templates, background, drive)
-    services = UserServices(ports, records, sessions, passwords, codes, creation, removal, limits, audit)
+    password_change = PasswordChange(ports, records, sessions, passwords, codes, audit)
+    services = UserServices(ports, records, sessions, password_change, codes, creation, removal, limits, audit)
     users: Directory[UserId] = Directory(lambda key: UserActor(key, services))
     sign_in = PasswordSignIn(ports, records, sessions, passwords, Turns(), audit, _lockout_settings(settings))
     accounts = Accounts(
@@ -206,12 +208,17 @@ def _token_settings(settings: Settings, keys: tuple[bytes, ...]) -> TokenSetting
     )
 
 
-def _password_settings(settings: Settings) -> PasswordSettings:
+def password_settings(settings: Settings) -> PasswordSettings:
     return PasswordSettings(
         time_cost=settings.auth.password_time_cost,
         memory_kib=settings.auth.password_memory_bytes // 1024,
         workers=settings.auth.password_workers,
     )
+
+
+def _google_settings(settings: Settings) -> GoogleSettings:
+    auth = settings.auth
+    return GoogleSettings(client_ids=auth.google_client_ids, certificates_url=str(auth.google_certificates_url))
 
 
 def _lockout_settings(settings: Settings) -> LockoutSettings:

@@ -3,15 +3,19 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from actors.audit import Audit
+from actors.origin import Origin
 from actors.ports import Ports
 from actors.user_records import UserRecords
-from devpocket.auth.passwords import Passwords, PasswordSettings, check_new_password
+from devpocket.assembly import password_settings
+from devpocket.auth.passwords import Passwords, check_new_password
 from devpocket.domain import users as rules
 from devpocket.domain.users import Role, User
-from devpocket.errors import ConfigurationError, DevPocketError
+from devpocket.errors import ConfigurationError, ConflictError, DevPocketError
 from devpocket.ids import UserId, new_id
 
 Say = Callable[[str], None]
+_OPERATOR = Origin(device="command line")
 
 
 async def check_ports(ports: Ports, say: Say) -> bool:
@@ -74,13 +78,12 @@ async def make_admin(ports: Ports, username: str, email: str, password: str) -> 
     records = UserRecords(ports)
     existing = await records.by_email(rules.email_key(email))
     if existing is not None:
-        await records.change(existing.id, lambda user: replace(user, role=Role.ADMIN))
-        return f"{existing.username} is an administrator now."
+        return await _promote(ports, records, existing, username)
     username, email = rules.clean_username(username), rules.clean_email(email)
     rules.raise_problems(rules.username_problems(username) + rules.email_problems(email))
     check_new_password(password)
     now = ports.clock.now()
-    passwords = Passwords(PasswordSettings())
+    passwords = Passwords(password_settings(ports.settings))
     try:
         user = User(
             id=UserId(new_id()),
@@ -98,4 +101,17 @@ async def make_admin(ports: Ports, username: str, email: str, password: str) -> 
     finally:
         await passwords.close()
     await records.insert(user)
+    await Audit(ports).note("made_administrator", _OPERATOR, user_id=user.id)
     return f"{username} has been made an administrator."
+
+
+async def _promote(ports: Ports, records: UserRecords, user: User, username: str) -> str:
+    """Make an administrator of an account, if it goes by the name that the operator expects."""
+    if rules.username_key(username) != user.username_key:
+        # Anybody may have registered the address before its owner; an administrator is not made by mistake.
+        raise ConflictError(
+            f"The account with this address goes by another name, {user.username}. Is it the right one?"
+        )
+    await records.change(user.id, lambda each: replace(each, role=Role.ADMIN))
+    await Audit(ports).note("made_administrator", _OPERATOR, user_id=user.id)
+    return f"{user.username} is an administrator now."

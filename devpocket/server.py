@@ -15,6 +15,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from actors.directory import Directory
+from actors.dispatch import handler_table
 from actors.environment import EnvironmentActor
 from actors.loop import LoopActor, busy_actors
 from actors.user import UserActor
@@ -112,6 +113,7 @@ class Server:
     async def _observe(self, assembly: Assembly, metrics: Metrics, stack: AsyncExitStack) -> None:
         LoopActor.observer = metrics
         backend = assembly.backend
+        metrics.prepare(actors={kind.__name__: _message_names(kind) for kind in (UserActor, EnvironmentActor)})
         metrics.watch_bus(lambda: assembly.ports.bus.degraded)
 
         def count_actors() -> None:
@@ -217,6 +219,10 @@ def _read_or_write(mark: Path, installation: str) -> str:
     except FileExistsError:
         return mark.read_text(encoding="ascii").strip()
     return installation
+
+
+def _message_names(actor_class: type) -> list[str]:
+    return [message.__name__ for message in handler_table(actor_class)]
 
 
 def log_busy_actors() -> None:

@@ -32,7 +32,7 @@ class TemplatesHandler(BaseHandler):
     )
     async def post(self) -> None:
         """Answer with the new template."""
-        self.answer(await self.backend.templates.create(TemplateDefinition(**self.body())))
+        self.answer(await self.backend.templates.create(TemplateDefinition(**self.body()), self.caller))
 
 
 class TemplateHandler(BaseHandler):
@@ -48,12 +48,12 @@ class TemplateHandler(BaseHandler):
     )
     async def put(self, template_id: str) -> None:
         """Change what the body names and answer with it as it is then."""
-        self.answer(await self.backend.templates.update(template_id, self.body()))
+        self.answer(await self.backend.templates.update(template_id, self.body(), self.caller))
 
     @operation("Deprecate a template", allow="admin:templates", answer=MessageAnswer, refuses=(404,))
     async def delete(self, template_id: str) -> None:
         """Make no new environments from it; those that were made stay."""
-        await self.backend.templates.deprecate(template_id)
+        await self.backend.templates.deprecate(template_id, self.caller)
         self.answer({"message": "The template is deprecated."})
 
 
@@ -63,7 +63,7 @@ class InitializeTemplatesHandler(BaseHandler):
     @operation("Load the built-in templates", allow="admin:templates", answer=InitializedAnswer)
     async def post(self) -> None:
         """Add those that are missing."""
-        created, skipped = await self.backend.templates.initialize()
+        created, skipped = await self.backend.templates.initialize(self.caller)
         self.answer({"message": f"{created} templates were added.", "created": created, "skipped": skipped})
 
 

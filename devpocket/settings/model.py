@@ -211,6 +211,10 @@ class AuthSettings:
     """How long a session lives without being used."""
     google_client_ids: tuple[str, ...] = listed("GOOGLE_CLIENT_ID", values.text_up_to(200))
     """Client ids whose Google ID tokens are taken; signing in with Google is off without one."""
+    google_certificates_url: Url = setting(
+        "GOOGLE_CERTIFICATES_URL", "https://www.googleapis.com/oauth2/v1/certs", values.url("http", "https")
+    )
+    """Where Google publishes the certificates of its keys; another one for a mirror, or for tests."""
     google_client_secret: Secret | None = optional("GOOGLE_CLIENT_SECRET", values.secret(1))
     """Belongs to the client id. Verifying ID tokens does not need it."""
     lockout_attempts: int = setting("LOCKOUT_ATTEMPTS", "5", values.whole(1, 1000))
