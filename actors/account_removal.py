@@ -13,6 +13,7 @@ from devpocket.domain import commands
 from devpocket.domain.environments import DesiredState, Environment
 from devpocket.errors import NotFoundError
 from devpocket.ids import EnvironmentId, UserId
+from devpocket.mail.outbox import Outbox
 from devpocket.store.environments import EnvironmentRecords
 
 
@@ -24,6 +25,7 @@ class AccountRemoval:
     records: UserRecords
     sessions: Sessions
     codes: Codes
+    outbox: Outbox
     audit: Audit
     drive: Callable[[EnvironmentId], None]
 
@@ -39,11 +41,14 @@ class AccountRemoval:
     async def finish(self, user_id: UserId) -> None:
         """Order the environments to go and remove all else; harmless to repeat. The account itself goes last."""
         store, environments = self.ports.store, EnvironmentRecords(self.ports.store)
+        user = await self.records.get(user_id)
         for environment in await environments.all_of_user(user_id):
             await self._delete(environments, environment)
         await self.sessions.end_all(user_id)
         await self.codes.forget(user_id)
         await store.mails.delete_by("user", user_id)
+        if user is not None:
+            await self.outbox.forget(user.email)
         await store.terminal_sessions.delete_by("user", user_id)
         await store.audit.delete_by("user_at", user_id)
         await store.users.delete(user_id)

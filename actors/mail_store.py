@@ -35,9 +35,12 @@ class MailStore:
                 continue  # another process has it, or its user is gone
         return claimed
 
-    async def save(self, mail: PendingMail) -> None:
-        """Store what became of it, unless it is gone or another process's by now."""
+    async def save(self, mail: PendingMail) -> bool:
+        """Store what became of it, unless it is another process's by now; tell whether it is still there."""
         try:
             await self.store.mails.replace(to_document(mail))
-        except (VersionConflictError, MissingDocumentError):
-            return
+        except VersionConflictError:
+            return True
+        except MissingDocumentError:
+            return False
+        return True

@@ -163,7 +163,7 @@ def assemble(ports: Ports, keys: tuple[bytes, ...], *, owns_runtime: bool) -> As
         environments.tell(environment_id, DriveEnvironment())
 
     limits = RateLimits(ports)
-    removal = AccountRemoval(ports, records, sessions, codes, audit, drive)
+    removal = AccountRemoval(ports, records, sessions, codes, outbox, audit, drive)
     creation = Creation(ports, templates, background, drive)
     password_change = PasswordChange(ports, records, sessions, passwords, codes, audit)
     services = UserServices(ports, records, sessions, password_change, codes, creation, removal, limits, audit)

@@ -14,6 +14,7 @@ from devpocket.schemas.accounts import (
     ActivityAnswer,
     ActivityQuery,
     EndedAnswer,
+    EndSessionsQuery,
     SessionAnswer,
     StatsAnswer,
     UpdateUserRequest,
@@ -80,11 +81,13 @@ class SessionsHandler(BaseHandler):
             ]
         )
 
-    @operation("Sign out all other devices", allow="account:write", answer=EndedAnswer)
+    @operation("Sign out all other devices", allow="account:write", query=EndSessionsQuery, answer=EndedAnswer)
     async def delete(self) -> None:
-        """End all sessions but this one."""
-        ended = await self.ask_user(EndSessions(self.caller, keep=self.caller.session_id))
-        self.answer({"message": "Other devices have been signed out.", "ended": ended})
+        """End all sessions but this one, or this one, too."""
+        everything = self.query()["include_current"]
+        ended = await self.ask_user(EndSessions(self.caller, keep=None if everything else self.caller.session_id))
+        who = "All" if everything else "Other"
+        self.answer({"message": f"{who} devices have been signed out.", "ended": ended})
 
 
 class SessionHandler(BaseHandler):

@@ -3,6 +3,8 @@
 import asyncio
 import os
 from email.message import EmailMessage
+from email.parser import BytesHeaderParser
+from email.policy import default
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
@@ -33,6 +35,20 @@ class FileSender:
             raise DeliveryError(f"{type(error).__name__}: {error}"[:200]) from error
         shown = {"digits": mail.code} if self._show_codes and mail.code else {}  # the log hides what is called a code
         _log.info("mail_written", kind=mail.kind.value, path=str(path), **shown)
+
+    async def forget(self, address: str) -> None:
+        """Remove the files of mails to ``address``."""
+        await asyncio.to_thread(self._remove_all_to, address)
+
+    def _remove_all_to(self, address: str) -> None:
+        for path in self._directory.glob("*.eml"):
+            try:
+                with path.open("rb") as file:
+                    recipient = BytesHeaderParser(policy=default).parse(file)["To"]
+            except FileNotFoundError:
+                continue  # there were too many, and this was one of the oldest
+            if recipient is not None and str(recipient).lower() == address.lower():
+                path.unlink(missing_ok=True)
 
     def _write(self, mail: Mail, message: EmailMessage) -> Path:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)

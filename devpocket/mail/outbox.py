@@ -78,6 +78,10 @@ class Outbox:
             return False
         return True
 
+    async def forget(self, address: str) -> None:
+        """Remove what is kept of mails to ``address``: the account is gone, and the stored mails with it."""
+        await self._sender.forget(address)
+
     async def close(self, grace_s: float = 3.0) -> None:
         """Store what was posted, give deliveries that run ``grace_s`` to end, and stop. Closing twice is harmless.
 
@@ -148,6 +152,10 @@ class Outbox:
         """Try one mail and store what came of it."""
         try:
             mail = self._seal.open(pending)
+        except ValueError as error:
+            await self._store.save(self._failed(pending, str(error)))
+            return
+        try:
             message = compose(mail, sender=self._from, mail_id=pending.id, created_at=pending.created_at)
             await self._sender.send(mail, message)
         except ValueError as error:
@@ -158,7 +166,8 @@ class Outbox:
             _log.info("mail_sent", mail_id=pending.id, kind=pending.kind.value, tries=pending.tries + 1)
             self._report(self._sent)
             outcome = pending.done(MailState.SENT, self._kept_until())
-        await self._store.save(outcome)
+        if not await self._store.save(outcome):
+            await self.forget(mail.to)
 
     def _retried(self, pending: PendingMail, reason: str) -> PendingMail:
         wait_s = min(self._settings.first_retry_s * 2.0 ** min(pending.tries, 30), self._settings.max_retry_s)

@@ -66,8 +66,8 @@ class OutboxStore(Protocol):
         """
         ...
 
-    async def save(self, mail: PendingMail) -> None:
-        """Replace the stored mail; if it is gone (with its user) or somebody else's by now, do nothing."""
+    async def save(self, mail: PendingMail) -> bool:
+        """Replace the stored mail, unless somebody else has by now; tell whether it is still there, and so its user."""
         ...
 
 

@@ -23,3 +23,7 @@ class Sender(Protocol):
         Cancelling is safe; the mail may or may not have left then.
         """
         ...
+
+    async def forget(self, address: str) -> None:
+        """Remove what this machine keeps of mails to ``address``, whose account is gone."""
+        ...

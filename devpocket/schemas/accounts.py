@@ -24,6 +24,7 @@ from devpocket.schemas.wire import (
     ONE_LINE,
     Instant,
     Loaded,
+    QueryBoolean,
     StrictBoolean,
     StrictInteger,
     WireSchema,
@@ -215,6 +216,12 @@ class SessionAnswer(WireSchema):
     last_used_at = Instant(**given())
     expires_at = Instant(**given())
     is_current = StrictBoolean(**given())
+
+
+class EndSessionsQuery(WireSchema):
+    """Which devices are signed out: all others, or with ``include_current=true`` this one, too."""
+
+    include_current = QueryBoolean(load_default=False)
 
 
 class EndedAnswer(WireSchema):

@@ -161,6 +161,15 @@ def query_number(low: int, high: int, default: int) -> QueryInteger:
     return QueryInteger(validate=number_of(low, high), load_default=default)
 
 
+class QueryBoolean(fields.Boolean):
+    """``true`` or ``false`` in a query, where everything is text."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> bool:
+        if value not in ("true", "false"):
+            raise self.make_error("invalid", input=value)
+        return bool(value == "true")
+
+
 class StrictBoolean(fields.Boolean):
     """JSON's ``true`` or ``false`` and nothing that looks like one."""
 

@@ -67,3 +67,14 @@ async def test_a_folder_that_cannot_be_made_is_worth_another_try(tmp_path):
     with pytest.raises(DeliveryError) as caught:
         await FileSender(blocked / "mail").send(MAIL, message())
     assert not caught.value.is_permanent
+
+
+async def test_mails_to_one_address_can_be_removed(tmp_path):
+    sender = FileSender(tmp_path)
+    await sender.send(MAIL, message(1))
+    other = compose(
+        replace(MAIL, to="bob@example.org"), sender=parse_sender("noreply@localhost"), mail_id="id2", created_at=START
+    )
+    await sender.send(MAIL, other)
+    await sender.forget("ALICE@example.org")
+    assert [path.name for path in tmp_path.iterdir()] == ["20260301T120000Z-verification-id2.eml"]

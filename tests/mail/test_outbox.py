@@ -50,8 +50,11 @@ class MemoryStore:
         return [self.mails[mail.id] for mail in due]
 
     async def save(self, mail):
+        if mail.id not in self.mails:
+            return False
         if self.mails[mail.id].version == mail.version:
             await self._note(replace(mail, version=mail.version + 1))
+        return True
 
     async def wait_until(self, condition):
         async with asyncio.timeout(10), self.changed:
@@ -277,3 +280,19 @@ async def test_a_mail_that_becomes_a_file_is_reported_as_written(store, settings
     await store.wait_until(all_in(MailState.SENT))
     await outbox.close()
     assert reported == [MailOutcome.WRITTEN]
+
+
+async def test_a_mail_whose_user_goes_while_it_is_written_leaves_nothing(open_outbox, store, settings):
+    gone = asyncio.Event()
+
+    async def save(mail):
+        store.mails.clear()
+        gone.set()
+        return False
+
+    store.save = save
+    outbox = open_outbox()
+    outbox.post(MAIL, USER)
+    await asyncio.wait_for(gone.wait(), 10)
+    await outbox.close()
+    assert not list(settings.directory.iterdir())
