@@ -19,12 +19,13 @@ from actors.loop import Message
 from actors.messages import Caller, CloseSocket, OpenSocket, SocketKind, UnwatchEnvironment, WatchEnvironment
 from devpocket.auth.permissions import Permission, check_allowed, permission
 from devpocket.domain.environments import Environment
-from devpocket.errors import DevPocketError, NotFoundError, UnavailableError
+from devpocket.errors import DevPocketError, NotFoundError, PermissionDeniedError, UnavailableError
 from devpocket.ids import EnvironmentId, is_id, new_id
 from devpocket.metrics import LimitKind
 from handlers.answers import AnsweringHandler, origin_of
 from handlers.event_queue import EventQueue
 from handlers.paths import Route
+from handlers.refusals import refusal
 from handlers.requests import bearer_token
 from handlers.socket_options import prefer_fresh_output
 from handlers.socket_registry import SocketRegistry
@@ -73,7 +74,10 @@ class SocketHandler(AnsweringHandler, WebSocketHandler):
 
     def check_origin(self, origin: str) -> bool:
         """Let in pages of the allowed origins; Tornado has let in those of the server's own before it asks."""
-        return origin in self.backend.settings.http.allowed_origins
+        if origin in self.backend.settings.http.allowed_origins:
+            return True
+        error = PermissionDeniedError("Pages of this origin may not connect here.", code="origin_refused")
+        raise refusal(error) from error
 
     def get_compression_options(self) -> dict[str, Any] | None:
         """Compress for whoever asks: a phone's traffic costs money. Level 1 takes a tenth of the time of level 6."""
