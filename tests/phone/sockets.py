@@ -98,6 +98,7 @@ class PhoneSocket:
         except ConnectionClosed:
             pass  # the code is read below, whichever way it ended
         finally:
+            await self.connection.wait_closed()
             self.close_code, self.close_reason = self.connection.close_code, self.connection.close_reason or ""
             async with self._news:
                 self._news.notify_all()
