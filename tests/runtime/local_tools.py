@@ -99,6 +99,26 @@ def living(pattern: bytes) -> list[int]:
     return found
 
 
+def uid_of(pid: int) -> int:
+    """Return the host uid of a process."""
+    return Path(f"/proc/{pid}").stat().st_uid
+
+
+def own_namespace(kind: str) -> str:
+    """Return the name of one namespace of this process."""
+    return str(Path(f"/proc/self/ns/{kind}").readlink())
+
+
+def command_line(pid: int) -> bytes:
+    """Return the command line of a process."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def on_host(*parts: str | Path) -> bool:
+    """Tell whether there is such a file or folder on the host."""
+    return Path(*parts).exists()
+
+
 @functools.cache
 def no_sandbox_reason() -> str:
     """Return why no sandbox can be made on this machine; empty when one can."""

@@ -191,7 +191,7 @@ async def test_an_installation_can_be_ended(runtime):
     await runtime.ensure_installation(spec, 1)
 
     async def is_at_second() -> bool:
-        return (await runtime.installation(spec.environment_id, 1, 0)).step == 1
+        return bool((await runtime.installation(spec.environment_id, 1, 0)).step == 1)
 
     await until(is_at_second)
     await runtime.ensure_installation_ended(spec.environment_id)

@@ -156,6 +156,7 @@ class LocalRuntime:
         parts = self._ready
         await parts.terminals.save_if_possible(environment_id)
         await parts.environments.ensure_stopped(environment_id)
+        await parts.installer.settle(environment_id)
         self._forget(environment_id)
 
     async def ensure_deleted(self, environment_id: EnvironmentId) -> None:

@@ -97,7 +97,8 @@ class Environments:
         if record.sandbox is not None and record.sandbox.init.is_alive:
             self.sandboxes.ensure_groups(spec.environment_id, record)
             pids = await asyncio.to_thread(self._find, spec.environment_id, record.sandbox)
-            rlimits.set_growth(pids, record.limits.storage_bytes, full=self.is_full(spec.environment_id))
+            full = self.is_full(spec.environment_id)
+            await rlimits.set_growth(pids, record.uid, record.limits.storage_bytes, full=full)
             await self._heal(paths, record, record.sandbox)
             return
         await self._clear(spec.environment_id, paths, record)

@@ -1,7 +1,8 @@
 """The start-up scripts: files inside, run once by a runner that outlives the server, output kept outside.
 
-The runner holds a lock (flock(2)) on its status file for as long as it lives: it is inherited, and nobody else gets it.
-So whoever asks, in whatever process, after whatever crash, sees whether it still runs.
+A recorder, out here, writes down what the runner says, and holds a lock (flock(2)) on the status file until the runner
+has ended: it inherits it, and nobody else gets it. So whoever asks, in whatever process, after whatever crash, sees
+whether it still runs.
 """
 
 import contextlib
@@ -40,7 +41,7 @@ class InstallationFiles:
 
 @contextlib.contextmanager
 def claim(files: InstallationFiles) -> Iterator[tuple[int, int] | None]:
-    """Hold log and status open for a runner to inherit; None when that attempt runs or has run to its end.
+    """Hold log and status open for a recorder to inherit; None when that attempt runs or has run to its end.
 
     What an interrupted run of the attempt left is emptied.
     """
@@ -104,6 +105,13 @@ def mark_ended(files: InstallationFiles) -> int | None:
         return int(runners[0]) if runners else None
     finally:
         os.close(status)
+
+
+def runs(paths: EnvironmentPaths) -> bool:
+    """Tell whether the last attempt runs. Blocks briefly."""
+    attempt = latest_attempt(paths)
+    progress = read_progress(InstallationFiles.of(paths, attempt), 0) if attempt is not None else None
+    return progress is not None and progress.state is InstallationState.RUNNING
 
 
 def latest_attempt(paths: EnvironmentPaths) -> int | None:
@@ -175,7 +183,7 @@ def _open(path: Path, stack: contextlib.ExitStack) -> int:
 
 
 def _lock(descriptor: int) -> bool:
-    """Take the lock; False when a runner holds it."""
+    """Take the lock; False when a recorder holds it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

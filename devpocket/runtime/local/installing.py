@@ -1,6 +1,7 @@
 """Running the start-up scripts of an environment; how they are kept is in ``installation.py``."""
 
 import asyncio
+import contextlib
 import os
 
 from devpocket.domain.environments import EnvironmentSpec
@@ -14,12 +15,16 @@ from devpocket.runtime.local.installation import (
     latest_attempt,
     mark_ended,
     read_progress,
+    runs,
     write_commands,
 )
+from devpocket.runtime.local.layout import EnvironmentPaths
+from devpocket.runtime.local.sandbox import Entry
 from devpocket.runtime.local.spawning import Nursery
 from devpocket.runtime.port import InstallationProgress
 
 _END_S = 5.0
+_SETTLE_S = 2.0
 _END_SCRIPT = """
 kill -TERM -- "-$1" || exit 0
 for ((look = 0; look < 20; look++)); do kill -0 -- "-$1" || exit 0; sleep 0.1; done
@@ -37,25 +42,33 @@ class Installer:
     async def ensure(self, spec: EnvironmentSpec, attempt: int) -> None:
         """See the runtime port. Raises DriverError when the environment does not run."""
         paths = self._environments.layout.of(spec.environment_id)
-        sandboxes = self._environments.sandboxes
-        folder = f"{sandboxes.home(paths)}/workspace"
+        folder = f"{self._environments.sandboxes.home(paths)}/workspace"
         async with self._environments.locks.hold(spec.environment_id):
             with (
                 self._environments.entering(spec.environment_id, folder=folder) as entry,
                 claim(InstallationFiles.of(paths, attempt)) as held,
             ):
-                if held is None:
-                    return
-                log, status = held
-                await asyncio.to_thread(write_commands, paths, attempt, spec.startup_commands)
-                files = sandboxes.files(paths)
-                runner = ["setsid", "bash", "-p", f"{files}/install", f"{files}/{STARTUP}/{attempt}", str(LOG_BYTES)]
-                null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-                try:
-                    argv = [*entry.argv, *runner]
-                    self._nursery.spawn(argv, stdin=null, stdout=log, stderr=status, pass_fds=entry.pass_fds)
-                finally:
-                    os.close(null)
+                if held is not None:
+                    await asyncio.to_thread(write_commands, paths, attempt, spec.startup_commands)
+                    self._start(paths, attempt, entry, *held)
+
+    def _start(self, paths: EnvironmentPaths, attempt: int, entry: Entry, log: int, status: int) -> None:
+        """Start the runner inside and, out here, what writes down what it says; both outlive this process."""
+        files = self._environments.sandboxes.files(paths)
+        runner = ["setsid", "bash", "-p", f"{files}/install", f"{files}/{STARTUP}/{attempt}"]
+        with contextlib.ExitStack() as stack:
+            null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            output, output_end = os.pipe2(os.O_CLOEXEC)
+            states, states_end = os.pipe2(os.O_CLOEXEC)
+            for descriptor in (null, output, output_end, states, states_end):
+                stack.callback(os.close, descriptor)
+            recorder = ["nice", "-n", "5", "bash", "-p", str(paths.etc / "record"), str(LOG_BYTES)]
+            self._nursery.spawn(
+                [*recorder, str(states), str(status)], stdin=output, stdout=log, stderr=null, pass_fds=(states, status)
+            )
+            self._nursery.spawn(
+                [*entry.argv, *runner], stdin=null, stdout=output_end, stderr=states_end, pass_fds=entry.pass_fds
+            )
 
     async def progress(self, environment_id: EnvironmentId, attempt: int, offset: int) -> InstallationProgress:
         """See the runtime port."""
@@ -72,3 +85,13 @@ class Installer:
         if runner is not None:
             argv = ["bash", "-c", _END_SCRIPT, "end", str(runner)]
             await self._environments.run_inside(environment_id, argv, deadline_s=_END_S)
+            await self.settle(environment_id)
+
+    async def settle(self, environment_id: EnvironmentId) -> None:
+        """Return once everything is written down that a runner said that was ended; after 2 s at the latest."""
+        paths = self._environments.layout.of(environment_id)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SETTLE_S):
+                # Nothing tells when the lock is let go of.
+                while await asyncio.to_thread(runs, paths):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)

@@ -185,7 +185,7 @@ class Watch:
         was_full = last is not None and last.is_full
         if home.is_full or was_full:
             pids = await asyncio.to_thread(self._find, environment.id, environment.sandbox)
-            rlimits.set_growth(pids, limit, full=home.is_full)
+            await rlimits.set_growth(pids, environment.record.uid, limit, full=home.is_full)
         if home.is_full and not was_full:
             self._on_notice(environment.id, "Storage is full: nothing can be written until something is deleted.")
         if was_full and not home.is_full:

@@ -1,0 +1,174 @@
+"""What an environment uses up is its own: the server and the others go on."""
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from devpocket.domain.environments import ResourceLimits
+from devpocket.runtime.local import driver
+from devpocket.runtime.local.cgroups import Cgroups
+from devpocket.runtime.port import ContainerState
+from tests.runtime.local_tools import inside, installed, make_spec, outcome, until
+
+MEBIBYTE = 1024 * 1024
+
+
+@pytest.fixture(params=["cgroups", "rlimits"])
+async def runtime(request, start_local, monkeypatch):
+    """With control groups where this machine has them, and as on a machine without any."""
+    if request.param == "rlimits":
+        monkeypatch.setattr(driver, "find_cgroups", lambda _: Cgroups({}))
+    runtime = await start_local(processes=60)
+    if request.param == "cgroups" and not runtime._parts.cgroups.controllers:
+        pytest.skip("this machine delegates no control groups")
+    return runtime
+
+
+@pytest.fixture
+async def pair(runtime):
+    hostile, neighbour = make_spec(memory="256Mi", storage="64Mi"), make_spec()
+    for spec in (hostile, neighbour):
+        await runtime.ensure_running(spec)
+    return hostile, neighbour
+
+
+async def assert_answers(runtime, spec):
+    began = time.monotonic()
+    assert await inside(runtime, spec, "echo fine") == "fine"
+    assert time.monotonic() - began < 5
+
+
+async def test_says_what_holds_what(runtime):
+    limits = (await runtime.check()).limits
+    held = runtime._parts.cgroups.controllers
+    assert limits["memory"] == ("cgroup" if "memory" in held else "watch")
+    assert limits["processes"] == ("cgroup" if "pids" in held else "rlimit")
+    assert limits["storage"] == "watch"
+
+
+async def test_a_fork_bomb_holds_up_itself_alone(runtime, pair):
+    hostile, neighbour = pair
+    bomb = replace(hostile, startup_commands=("bomb() { bomb | bomb & }; bomb; sleep 30",))
+    await runtime.ensure_installation(bomb, 1)
+
+    async def is_at_limit() -> bool:
+        usage = await runtime.usage(hostile.environment_id)
+        return usage is not None and usage.processes > 40
+
+    await until(is_at_limit)
+    usage = await runtime.usage(hostile.environment_id)
+    assert usage.processes <= 70
+    await assert_answers(runtime, neighbour)
+    await runtime.ensure_stopped(hostile.environment_id)
+    assert await runtime.observe(hostile.environment_id) is ContainerState.STOPPED
+    await runtime.ensure_running(hostile)
+    await assert_answers(runtime, hostile)
+
+
+async def test_a_memory_hog_is_held_back(runtime, pair):
+    hostile, neighbour = pair
+    await runtime.ensure_terminal(hostile)
+    hog = "perl -e 'my @a; push @a, \"x\" x 10_000_000 for 1..200; sleep 60'"
+    code, _ = await outcome(runtime, hostile, hog)
+    assert code != 0
+    await assert_answers(runtime, neighbour)
+    await assert_answers(runtime, hostile)
+    assert await runtime.observe(hostile.environment_id) is ContainerState.RUNNING
+
+
+async def test_many_small_hogs_are_held_back_together(runtime, pair, notices):
+    hostile, neighbour = pair
+    hog = "for i in 1 2 3 4 5 6; do perl -e 'my $a = \"x\" x 60_000_000; sleep 60' & done; wait -n || echo status $?; wait"
+    await runtime.ensure_installation(replace(hostile, startup_commands=(hog,)), 1)
+
+    async def is_held() -> bool:
+        usage = await runtime.usage(hostile.environment_id)
+        text = (await runtime.installation(hostile.environment_id, 1, 0)).text
+        return usage is not None and "\nstatus 137\n" in text and usage.memory_bytes <= 256 * MEBIBYTE
+
+    await until(is_held)
+    await assert_answers(runtime, neighbour)
+    await assert_answers(runtime, hostile)
+    if "memory" not in runtime._parts.cgroups.controllers:
+        assert notices.of(hostile)[0] == "Memory is full: the largest process was ended."
+
+
+async def fill(runtime, spec, notices):
+    """Write more than the storage limit, in files that are each below it, until the users are told."""
+    await outcome(runtime, spec, "for i in 1 2 3; do head -c 30M /dev/urandom > ~/$i; done")
+
+    async def is_told() -> bool:
+        return bool(notices.of(spec)[-1:] == ["Storage is full: nothing can be written until something is deleted."])
+
+    await until(is_told)
+
+
+async def test_one_file_cannot_be_larger_than_the_storage(runtime, pair):
+    hostile, _ = pair
+    code, text = await outcome(runtime, hostile, "head -c 100M /dev/zero > ~/one")
+    assert code != 0
+    assert "File too large" in text
+
+
+async def test_a_full_home_can_be_emptied_but_not_written(runtime, pair, notices):
+    hostile, neighbour = pair
+    await fill(runtime, hostile, notices)
+    code, text = await outcome(runtime, hostile, "echo more > ~/more; rm ~/1 ~/2")
+    assert "File too large" in text
+    assert code == 0
+
+    async def is_lifted() -> bool:
+        return bool(notices.of(hostile)[-1] == "There is storage again.")
+
+    await until(is_lifted)
+    await inside(runtime, hostile, "echo again > ~/more; [ $(cat ~/more) = again ]")
+    await inside(runtime, neighbour, "echo unmoved > ~/more")
+
+
+async def test_a_running_shell_is_held_back_too_and_lives_on(runtime, pair, notices):
+    hostile, _ = pair
+    writer = "until ! echo x >> ~/log; do sleep 0.02; done; echo was refused"
+    await runtime.ensure_installation(replace(hostile, startup_commands=(writer,)), 1)
+    await fill(runtime, hostile, notices)
+    progress = await installed(runtime, hostile.environment_id)
+    assert "was refused" in progress.text.splitlines()
+    assert "File too large" in progress.text
+
+
+async def test_an_environment_far_above_its_storage_is_stopped(start_local, notices):
+    runtime = await start_local(files=50)
+    spec = make_spec()
+    await runtime.ensure_running(spec)
+    await outcome(runtime, spec, "mkdir ~/many; cd ~/many; touch $(seq 200); sync")
+
+    async def is_stopped() -> bool:
+        return await runtime.observe(spec.environment_id) is ContainerState.STOPPED
+
+    await runtime.usage(spec.environment_id)
+    runtime._parts.watch._disk.free_bytes = -1
+    await until(is_stopped)
+    assert notices.of(spec)[-1].endswith("the environment was stopped.")
+
+
+async def test_cpu_is_shared_out(runtime):
+    spec = make_spec("while :; do :; done", cpu="200m")
+    await runtime.ensure_running(spec)
+    if "cpu" not in runtime._parts.cgroups.controllers:
+        pytest.skip("nothing holds the CPU without control groups")
+    await runtime.usage(spec.environment_id)
+    await runtime.ensure_installation(spec, 1)
+    first = runtime._parts.cgroups.cpu_s(spec.environment_id)
+    began = time.monotonic()
+
+    async def has_used_some() -> bool:
+        return bool(runtime._parts.cgroups.cpu_s(spec.environment_id) - first > 0.2)
+
+    await until(has_used_some)
+    assert time.monotonic() - began > 0.6, "0.2 s of CPU take about a second at a fifth of one"
+
+
+async def test_larger_limits_reach_a_running_environment(runtime, pair):
+    hostile, _ = pair
+    await runtime.ensure_running(replace(hostile, limits=ResourceLimits(cpu="1", memory="256Mi", storage="512Mi")))
+    await inside(runtime, hostile, "head -c 100M /dev/zero > ~/one")
