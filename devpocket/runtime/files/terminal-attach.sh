@@ -31,8 +31,9 @@ buffer=devpocket_history
 exec tmux -u -S "$socket" \
     resize-window -t "=$session:" -x "$columns" -y "$((rows > taken ? rows - taken : 1))" \; \
     set-buffer -b "$buffer" - \; delete-buffer -b "$buffer" \; \
-    if-shell -F -t "=$session:" '#{history_size}' \
-        "capture-pane -b $buffer -t '=$session:' -e -J -S -$maximum_lines -E -1" \; \
     "${name_client[@]}" \
     attach-session -t "=$session" \; \
-    set-option -w -u -t "=$session:" window-size
+    set-option -w -u -t "=$session:" window-size \; \
+    run-shell -C "if-shell -F -t '=$session:' '##{history_size}' {
+        capture-pane -b $buffer -t '=$session:' -e -J -S -$maximum_lines -E -1
+    }"
