@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from devpocket.domain.environments import DesiredState, Environment, EnvironmentStatus
+from devpocket.domain.environments import Environment, EnvironmentStatus
 from devpocket.domain.limits import BucketRule, TokenBucket, charge
 from devpocket.domain.terminals import TerminalSize, Utf8Splitter
 from devpocket.errors import DevPocketError, InvalidStateError, NotFoundError
@@ -113,8 +113,7 @@ class TerminalSession:
             terminal = await self._try_attach()
 
     def _runs(self) -> bool:
-        environment = self._environment
-        return environment.status is EnvironmentStatus.RUNNING and environment.desired is DesiredState.RUNNING
+        return self._environment.status is EnvironmentStatus.RUNNING
 
     async def _try_attach(self) -> Terminal | None:
         try:
