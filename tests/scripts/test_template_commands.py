@@ -76,7 +76,7 @@ class Machine:
         said = ""
         for command in template.startup_commands:
             done = subprocess.run(
-                ["bash", "-c", command],
+                ["bash", "-e", "-c", command],
                 cwd=self.home / "workspace",
                 env={**own, **self.variables, "HOME": str(self.home), "PATH": path},
                 stdin=subprocess.DEVNULL,
