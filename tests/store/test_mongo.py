@@ -157,15 +157,18 @@ async def test_a_long_outage_says_when_to_come_back(
 
 
 async def test_an_unreachable_server_is_one_line(
-    relayed: MongoStore, relay: Relay, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
+    relay: Relay, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(link, "RIDE_OUT_S", 0.3)
     await relay.cut()
-    store = MongoStore(f"mongodb://ann:secret@127.0.0.1:{relay.port}/x?serverSelectionTimeoutMS=200", clock)
-    with pytest.raises(ConfigurationError, match=f"MongoDB at 127.0.0.1:{relay.port} does not answer") as refused:
+    store = MongoStore(f"mongodb://127.0.0.1:{relay.port}/x?serverSelectionTimeoutMS=200", clock)
+    with pytest.raises(ConfigurationError, match=f"does not answer: MongoDB at 127.0.0.1:{relay.port}") as refused:
         await store.start()
     assert "\n" not in str(refused.value)
-    assert "secret" not in str(refused.value)
+    # PyMongo leaks the socket of a monitor that is cancelled while it connects, so it may connect first.
+    await relay.restore()
+    monkeypatch.undo()
+    assert (await store.check()).name == "mongodb"
     await store.close()
 
 
