@@ -108,7 +108,8 @@ class Link:
             pause_s, repeated = min(pause_s * 2, 1.0), True
 
     def _unavailable(self, error: PyMongoError) -> UnavailableError:
-        detail = f"MongoDB at {self.hosts}: {type(error).__name__}: {error}"[:500]
+        reason = " ".join(str(error).partition(", Timeout:")[0].split())  # without the topology, on one line
+        detail = f"MongoDB at {self.hosts}: {type(error).__name__}: {reason}"[:300]
         return UnavailableError("The database does not answer just now.", detail=detail, retry_after_s=RETRY_AFTER_S)
 
 

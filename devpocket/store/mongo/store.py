@@ -35,7 +35,7 @@ class MongoStore(CollectionSet):
         try:
             await ensure_indexes(self._link)
         except UnavailableError as error:
-            raise ConfigurationError(f"MongoDB at {self._link.hosts} does not answer: {error.detail}") from error
+            raise ConfigurationError(f"the database does not answer: {error.detail}") from error
         except PyMongoError as error:
             raise ConfigurationError(f"MongoDB at {self._link.hosts} refuses: {error}") from error
 
