@@ -79,7 +79,8 @@ async def test_a_memory_hog_is_held_back(runtime, pair):
 
 async def test_many_small_hogs_are_held_back_together(runtime, pair, notices):
     hostile, neighbour = pair
-    hog = "for i in 1 2 3 4 5 6; do perl -e 'my $a = \"x\" x 60_000_000; sleep 60' & done; wait -n || echo status $?; wait"
+    hogs = "for i in 1 2 3 4 5 6; do perl -e 'my $a = \"x\" x 60_000_000; sleep 60' & done"
+    hog = f"{hogs}; wait -n || echo status $?; wait"
     await runtime.ensure_installation(replace(hostile, startup_commands=(hog,)), 1)
 
     async def is_held() -> bool:

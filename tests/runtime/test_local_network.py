@@ -208,12 +208,6 @@ def test_a_resolver_on_the_host_itself_is_carried_over(monkeypatch, tmp_path):
     assert "nameserver" not in network.resolver_file(NetworkMode.NONE)[0]
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root is asked about other users")
-def test_tun_has_to_be_accessible(monkeypatch, tmp_path):
-    monkeypatch.setattr(network, "_TUN", tmp_path / "tun")
-    assert "does not exist" in network.missing_for_private()
-
-
 def test_what_is_missing_is_named_with_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr(shutil, "which", lambda _: None)
     assert network.missing_for_private().endswith("apt-get install passt")

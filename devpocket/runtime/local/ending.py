@@ -15,7 +15,8 @@ from devpocket.runtime.local.record import SandboxRecord
 
 _POLL_S = 0.01
 _KILL_S = 10.0
-_ASK = (signal.SIGHUP, signal.SIGTERM, signal.SIGCONT)
+_TERM = (signal.SIGTERM, signal.SIGCONT)
+_HANGUP = (signal.SIGHUP, signal.SIGCONT)
 
 
 async def end_sandbox(
@@ -48,12 +49,16 @@ def _remove_groups(sandbox: SandboxRecord) -> bool:
 
 
 async def _ask(environment_id: EnvironmentId, sandbox: SandboxRecord, find: ProcessFinder, grace_s: float) -> None:
-    """Tell the processes to end and give them their time: what catches the signal can save its work."""
-    deadline = time.monotonic() + grace_s
-    asked = await _signal(environment_id, sandbox, find, _ASK)
-    while asked and time.monotonic() < deadline:
-        await asyncio.sleep(_POLL_S)
-        asked = await _signal(environment_id, sandbox, find, ())
+    """Tell the processes to end and give them their time: what catches the signal can save its work.
+
+    Interactive shells do not listen to SIGTERM; SIGHUP comes later, because it ends what has only prepared for SIGTERM.
+    """
+    for numbers in (_TERM, _HANGUP):
+        deadline = time.monotonic() + grace_s / 2
+        there = await _signal(environment_id, sandbox, find, numbers)
+        while there and time.monotonic() < deadline:
+            await asyncio.sleep(_POLL_S)
+            there = await _signal(environment_id, sandbox, find, ())
 
 
 async def _signal(

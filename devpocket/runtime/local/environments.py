@@ -24,6 +24,7 @@ from devpocket.runtime.local.sandbox import Entry, Sandboxes
 from devpocket.runtime.local.spawning import CommandResult, Nursery, run
 from devpocket.runtime.local.storage import remove_tree
 from devpocket.runtime.local.system_files import variables_of, write_system_files
+from devpocket.runtime.local.threads import finish_in_thread
 from devpocket.runtime.local.uids import UidPool, gid_of
 from devpocket.runtime.port import ContainerState
 
@@ -93,7 +94,7 @@ class Environments:
 
     async def _ensure_running(self, spec: EnvironmentSpec) -> None:
         paths = self.layout.of(spec.environment_id)
-        record = await asyncio.to_thread(self._lay_out, spec, paths)
+        record = await finish_in_thread(self._lay_out, spec, paths)
         if record.sandbox is not None and record.sandbox.init.is_alive:
             self.sandboxes.ensure_groups(spec.environment_id, record)
             pids = await asyncio.to_thread(self._find, spec.environment_id, record.sandbox)
@@ -176,7 +177,7 @@ class Environments:
         async with self.locks.hold(environment_id):
             record = await self._end(environment_id, grace_s=0.0)
             paths = self.layout.of(environment_id)
-            discarded = await asyncio.to_thread(self.layout.discard, paths)
+            discarded = await finish_in_thread(self.layout.discard, paths)
             if record is not None:
                 self._uids.release(record.uid, environment_id)
             self._records.forget(paths.record)

@@ -21,6 +21,7 @@ from devpocket.runtime.local.installation import (
 from devpocket.runtime.local.layout import EnvironmentPaths
 from devpocket.runtime.local.sandbox import Entry
 from devpocket.runtime.local.spawning import Nursery
+from devpocket.runtime.local.threads import finish_in_thread
 from devpocket.runtime.port import InstallationProgress
 
 _END_S = 5.0
@@ -49,7 +50,7 @@ class Installer:
                 claim(InstallationFiles.of(paths, attempt)) as held,
             ):
                 if held is not None:
-                    await asyncio.to_thread(write_commands, paths, attempt, spec.startup_commands)
+                    await finish_in_thread(write_commands, paths, attempt, spec.startup_commands)
                     self._start(paths, attempt, entry, *held)
 
     def _start(self, paths: EnvironmentPaths, attempt: int, entry: Entry, log: int, status: int) -> None:
