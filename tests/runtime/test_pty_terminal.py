@@ -154,7 +154,7 @@ async def test_a_cancelled_writer_makes_way_for_the_next():
     terminal = await sh("stty raw -echo; printf ready; exec sleep 60")
     await until_reads(terminal, b"ready")
     writing = asyncio.create_task(terminal.write(b"x" * 1_000_000))
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0)
     writing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await writing
@@ -234,9 +234,17 @@ async def test_a_program_that_draws_nothing_is_given_up(monkeypatch: pytest.Monk
         await sh("exec sleep 60")
 
 
-async def test_cancelling_the_opening_leaves_nothing():
-    opening = asyncio.create_task(sh("echo; exec sleep 60", preface="exec sleep 60"))
-    await asyncio.sleep(0.05)
+@pytest.mark.parametrize(
+    ("script", "preface"), [("touch {}; exec sleep 60", "true"), ("echo; exec sleep 60", "touch {}; exec sleep 60")]
+)
+async def test_cancelling_the_opening_leaves_nothing(script: str, preface: str, tmp_path: Path):
+    sign = tmp_path / "sign"
+    opening = asyncio.create_task(sh(script.format(sign), preface=preface.format(sign)))
+
+    async def under_way() -> bool:
+        return sign.exists()
+
+    await until(under_way)
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await opening
