@@ -26,6 +26,8 @@ from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, w
 DETACH = b"\x1d"
 """Ctrl-], as in telnet(1)."""
 READ_BYTES = 4096
+RESET = b"\x1b[?1000;1002;1003;1006;2004l\x1b[?25h\x1b[m\x1b[r\x1b[999B\r\n"
+"""Takes back what tmux has set (xterm's control sequences), and leaves the cursor below the screen."""
 CONNECT_DEADLINE_S = 15.0
 GOODBYE_S = 2.0
 NORMAL, GOING_AWAY, REFUSED = 1000, 1001, 1008
@@ -65,6 +67,7 @@ class TerminalClient:
                 task.cancel()
             await asyncio.gather(showing, leaving, return_exceptions=True)
             await self._close()
+            await asyncio.to_thread(_write_all, self._screen, RESET)
         if not showing.cancelled():
             showing.result()
         return NORMAL if self._left.is_set() else self._connection.close_code
@@ -110,6 +113,8 @@ class TerminalClient:
             match message.get("type"):
                 case "output":
                     shown = message["data"]
+                case "status_update" if message.get("phase") == "running":
+                    continue  # the screen itself says so
                 case "info" | "status_update" | "error":
                     shown = f"\r\n[{message.get('message', '')}]\r\n"
                 case _:
@@ -195,7 +200,7 @@ def main(environment: str, url: str, token: str) -> None:
             code = asyncio.run(attach(url, token, environment, keyboard=keyboard, screen=screen))
     except (OSError, HTTPClientError) as error:
         raise click.ClickException(f"{url} does not answer: {error}") from error
-    click.echo("\nLeft." if code == NORMAL else f"\n{_REASONS.get(code, f'Closed by the server ({code}).')}", err=True)
+    click.echo("Left." if code == NORMAL else _REASONS.get(code, f"Closed by the server ({code})."), err=True)
     sys.exit(0 if code == NORMAL else 1)
 
 

@@ -21,7 +21,7 @@ from tornado.testing import bind_unused_port
 from tornado.web import Application
 from tornado.websocket import WebSocketHandler
 
-from scripts.terminal import DETACH, attach, raw_keyboard, terminal_url
+from scripts.terminal import DETACH, RESET, attach, raw_keyboard, terminal_url
 
 PATIENCE_S = 10.0
 ENVIRONMENT = "a" * 24
@@ -148,6 +148,7 @@ async def test_keys_that_signal_elsewhere_are_typed_and_ctrl_bracket_leaves(sess
     assert await session.next_message() == {"type": "input", "data": "x"}
     assert await session.ended() == 1000
     assert session.heard.empty()
+    await screen.see(RESET)
 
 
 async def test_a_new_size_is_told(session, screen):
@@ -159,7 +160,8 @@ async def test_a_new_size_is_told(session, screen):
 
 async def test_sentences_of_the_server_are_shown(session, screen):
     await session.server.say(type="welcome", message="not shown: the screen follows")
-    await session.server.say(type="status_update", message="Starting the container.")
+    await session.server.say(type="status_update", phase="running", message="not shown: the screen says so")
+    await session.server.say(type="status_update", phase="provisioning", message="Starting the container.")
     await screen.see(b"[Starting the container.]")
     assert b"not shown" not in screen.shown
 
