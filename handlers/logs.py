@@ -7,10 +7,10 @@ from actors.messages import GetLogs, LogLine, SocketKind
 from devpocket.domain.events import EnvironmentEvent, EventKind
 from devpocket.errors import NotFoundError
 from devpocket.schemas.wire import wire_time
+from handlers.announcements import announcement
 from handlers.client_messages import Ping, read_message
 from handlers.paths import Route
 from handlers.sockets import NORMAL, SocketHandler
-from handlers.terminal import announcement
 
 MAX_LINES = 1000
 INSTALLATION = "installation"

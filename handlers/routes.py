@@ -63,13 +63,13 @@ def make_application(backend: Backend, registry: SocketRegistry) -> Application:
 def server_options(backend: Backend) -> dict[str, Any]:
     """Return the keyword arguments of ``HTTPServer`` that go with this application.
 
-    Headers, and again a body, have to arrive within ``HEADER_TIMEOUT``; the answers 408, 413 and 431 are the
-    handlers' own, so Tornado's limits are wider than theirs.
+    Headers, and again a body, have to arrive within ``HEADER_TIMEOUT``, and an idle connection is kept as long. The
+    answers 408, 413 and 431 are the handlers' own, so Tornado's limits are wider than theirs.
     """
     timeout_s = backend.settings.http.header_timeout_s
     return {
         "xheaders": False,
-        "idle_connection_timeout": max(timeout_s, 75.0),
+        "idle_connection_timeout": timeout_s,
         "body_timeout": timeout_s + 5.0,
         "max_header_size": 128 * 1024,
         "max_body_size": backend.settings.http.max_body_bytes,

@@ -1,7 +1,7 @@
 """All WebSockets of this process, for whoever stops it."""
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from typing import Any, Protocol
 
 CLOSE_DEADLINE_S = 5.0
@@ -15,8 +15,8 @@ class Closable(Protocol):
         """The task that ends when everything the socket held has been given back."""
         ...
 
-    def say_goodbye(self, code: int, reason: str, message: Mapping[str, Any]) -> None:
-        """Send a last message, close, and begin to give back what is held; does not wait."""
+    def say_goodbye(self, code: int, reason: str, message: str, retry_after_s: int) -> None:
+        """Tell the client when to come back, close, and begin to give back what is held; does not wait."""
         ...
 
 
@@ -52,16 +52,9 @@ class SocketRegistry:
         Terminals detach side by side. What is not done after ``deadline_s`` is cancelled. Safe to cancel; call it
         again to go on.
         """
-        farewell = {
-            "type": "status_update",
-            "status": "reconnect",
-            "message": message,
-            "reconnect": True,
-            "retry_after": retry_after_s,
-        }
         sockets = list(self._sockets)
         for socket in sockets:
-            socket.say_goodbye(code, reason, farewell)
+            socket.say_goodbye(code, reason, message, retry_after_s)
         lives = [*(socket.life for socket in sockets if socket.life is not None), *self._finishing]
         if lives:
             await asyncio.wait(lives, timeout=deadline_s)

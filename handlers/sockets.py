@@ -19,9 +19,12 @@ from actors.loop import Message
 from actors.messages import Caller, CloseSocket, OpenSocket, SocketKind, UnwatchEnvironment, WatchEnvironment
 from devpocket.auth.permissions import Permission, check_allowed, permission
 from devpocket.domain.environments import Environment
+from devpocket.domain.events import EnvironmentEvent, EventKind
 from devpocket.errors import DevPocketError, NotFoundError, PermissionDeniedError, UnavailableError
 from devpocket.ids import EnvironmentId, is_id, new_id
 from devpocket.metrics import LimitKind
+from devpocket.schemas.wire import wire_time
+from handlers.announcements import status_update
 from handlers.answers import AnsweringHandler, origin_of
 from handlers.event_queue import EventQueue
 from handlers.paths import Route
@@ -63,6 +66,7 @@ class SocketHandler(AnsweringHandler, WebSocketHandler):
         self._heard_s = asyncio.get_running_loop().time()
         self._is_busy = False
         self._bad_messages = 0
+        self._latest: dict[str, Any] = {}
         self._life: asyncio.Task[None] | None = None
 
     # --- the handshake -----------------------------------------------------------------------------------------------
@@ -139,7 +143,7 @@ class SocketHandler(AnsweringHandler, WebSocketHandler):
         if not is_id(environment_id):
             raise NotFoundError("There is no such environment.")
         user_id = self.caller.user.id
-        watch = WatchEnvironment(user_id, self.socket_id, self.events.put)
+        watch = WatchEnvironment(user_id, self.socket_id, self._hear)
         self.environment = await backend.environments.ask(EnvironmentId(environment_id), watch)
         opening = OpenSocket(self.socket_id, self.kind, self.caller.session_id, self.close)
         try:
@@ -147,6 +151,12 @@ class SocketHandler(AnsweringHandler, WebSocketHandler):
         except DevPocketError:
             backend.metrics.limit_refused(LimitKind.SOCKETS)
             raise
+
+    def _hear(self, event: EnvironmentEvent) -> None:
+        """Keep what is announced until it can be sent."""
+        if event.kind is EventKind.STATUS:
+            self._latest = {name: event.data[name] for name in ("status", "phase") if name in event.data}
+        self.events.put(event)
 
     def _leave(self, environment_id: str) -> None:
         """Give back what is held. Every message of these is harmless where nothing is."""
@@ -277,12 +287,15 @@ class SocketHandler(AnsweringHandler, WebSocketHandler):
         super().close(code, reason)
         self._vanish()
 
-    def say_goodbye(self, code: int, reason: str, message: Mapping[str, Any]) -> None:
-        """Send a last message and close; does not wait for either."""
+    def say_goodbye(self, code: int, reason: str, message: str, retry_after_s: int) -> None:
+        """Tell an admitted client when to come back, and close; does not wait for either."""
         if self.gone.is_set() or self.ws_connection is None or self.ws_connection.is_closing():
             return
-        sent = self.write_message(orjson.dumps(message))
-        sent.add_done_callback(lambda each: None if each.cancelled() else each.exception())
+        if hasattr(self, "environment"):
+            update = status_update(self.environment, wire_time(self.backend.clock.now()))
+            farewell = {**update, **self._latest, "message": message, "reconnect": True, "retry_after": retry_after_s}
+            sent = self.write_message(orjson.dumps(farewell))
+            sent.add_done_callback(lambda each: None if each.cancelled() else each.exception())
         self.close(code, reason)
 
     @property
