@@ -126,14 +126,14 @@ class Phone:
         environment: Json = await self.fetch("POST", "/environments/", parsers.ENVIRONMENT, body)
         return environment
 
-    async def until(self, environment_id: str, status: str, patience_s: float = 30.0) -> Json:
+    async def until(self, environment_id: str, status: str, patience_s: float = 30.0, every_s: float = 0.1) -> Json:
         """Refresh the list, as an impatient person does, until the environment has that status."""
         async with asyncio.timeout(patience_s):
             while True:
                 environment = await self.environment(environment_id)
                 if environment["status"] == status:
                     return environment
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(every_s)
 
     async def command(self, environment_id: str, verb: str) -> None:
         """Start, stop or restart; the app reads nothing but the status code."""
