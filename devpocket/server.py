@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -52,7 +53,9 @@ class Server:
     """One server process. :meth:`run` starts it, serves until a signal, and stops it."""
 
     def __init__(self, settings: Settings, sockets: Sequence[socket.socket], clock: Clock | None = None) -> None:
-        self._settings = settings
+        # A free port was asked for with 0; links in mails need the one that was found.
+        port = sockets[0].getsockname()[1]
+        self._settings = replace(settings, server=replace(settings.server, port=port))
         self._listening = sockets
         self._clock = clock or SystemClock()
         self._sockets = SocketRegistry()

@@ -231,6 +231,8 @@ def _check_types(payload: dict[str, Any], claims: Sequence[str], wanted: type) -
     for claim in claims:
         if type(payload[claim]) is not wanted:  # not isinstance: true is no time
             raise ValueError(f"claim {claim} is no {wanted.__name__}")
+        if wanted is str:
+            payload[claim].encode()  # lone surrogates, which no store takes, are a ValueError
 
 
 def _moment(epoch_s: int) -> datetime:
