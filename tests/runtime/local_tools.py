@@ -110,8 +110,11 @@ def own_namespace(kind: str) -> str:
 
 
 def command_line(pid: int) -> bytes:
-    """Return the command line of a process."""
-    return Path(f"/proc/{pid}/cmdline").read_bytes()
+    """Return the command line of a process; nothing when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def on_host(*parts: str | Path) -> bool:

@@ -86,12 +86,10 @@ async def test_sees_no_other_process_and_none_of_the_servers_settings(runtime, s
     assert "PYTEST_CURRENT_TEST" not in await inside(runtime, spec, "env")
 
 
-@pytest.mark.parametrize(
-    "path",
-    ["/etc/shadow", "/root", "/opt", "/srv", "/var/lib", "/sys/kernel", "/boot", "/etc/ssh", "/etc/sudoers", "/mnt"],
-)
-async def test_files_of_the_host_are_not_there(runtime, spec, path):
-    assert (await outcome(runtime, spec, f"ls -d {path} && ls -A {path} | grep ."))[0] != 0
+async def test_files_of_the_host_are_not_there(runtime, spec):
+    paths = "/etc/shadow /etc/ssh /etc/sudoers /root /opt /srv /var/lib /var/log /sys/kernel /boot /mnt /media"
+    text = await inside(runtime, spec, f'for path in {paths}; do ls -A $path 2>/dev/null | sed "s:^:$path :"; done')
+    assert text == ""
 
 
 async def test_the_servers_data_and_other_homes_are_not_there(runtime, spec, tmp_path):
@@ -116,11 +114,11 @@ async def test_paths_of_the_server_below_the_system_are_covered(runtime, spec):
     }
 
 
-@pytest.mark.parametrize("path", ["/", "/usr", "/usr/bin", "/etc", "/etc/devpocket", "/dev", "/home", "/var", "/lib"])
-async def test_the_system_is_read_only(runtime, spec, path):
-    code, text = await outcome(runtime, spec, f"touch {path}/x")
-    assert code != 0
-    assert "Read-only" in text or "Permission denied" in text
+async def test_the_system_is_read_only(runtime, spec):
+    paths = "/ /usr /usr/bin /etc /etc/devpocket /etc/ssl /dev /home /var /lib /proc/sys/kernel"
+    text = await inside(runtime, spec, f"for path in {paths}; do touch $path/x 2>/dev/null && echo $path; done; true")
+    assert text == ""
+    assert (await outcome(runtime, spec, "rm /etc/devpocket/launch || echo > /etc/devpocket/launch"))[0] != 0
 
 
 async def test_scratch_folders_are_private_and_bounded(runtime, spec):
