@@ -61,9 +61,10 @@ class Drive:
         """Become the owner where there is something to drive and nobody else does; tell whether this is one now."""
         if environment.is_settled and environment.phase is not EnvironmentPhase.RUNNING:
             return False
-        if await self._ownership.acquire() is None:
+        lease = await self._ownership.acquire()
+        if lease is None:
             return False
-        self._start_child(self._ownership.keep(self._lease_lost), "keep lease")
+        self._start_child(self._ownership.keep(lease, self._lease_lost), "keep lease")
         await self.feed(OwnershipTaken())
         return self.is_owner
 

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from actors.dispatch import Message, handles
 from actors.drive import Drive
@@ -117,6 +118,7 @@ class EnvironmentActor(LoopActor):
         self._terminals = TerminalSessions(ports, environment_id)
         self._watchers: dict[str, Callable[[EnvironmentEvent], None]] = {}
         self._seen_version = 0
+        self._shown: tuple[Any, ...] = ()
         self._noted_at: datetime | None = None
         self._ticking: asyncio.Task[None] | None = None
 
@@ -175,6 +177,7 @@ class EnvironmentActor(LoopActor):
         """Call the listener from now on."""
         environment = await self._live(message.user_id)
         self._watchers[message.watcher_id] = message.listener
+        self._shown = self._shown or _shown(status_data(environment))
         self._seen_version = max(self._seen_version, environment.version)
         self._keep_ticking()
         return environment
@@ -219,10 +222,13 @@ class EnvironmentActor(LoopActor):
         try:
             if self._drive.is_owner:
                 await self._drive.feed(DesiredChanged())
-            elif await self._drive.take_over(await self._records.get(self._id)):
-                self._keep_ticking()
+            else:
+                await self._drive.take_over(await self._records.get(self._id))
         except NotFoundError:
             self._end()
+        finally:
+            if self._drive.is_owner:  # also when the store failed in between: the next tick goes on
+                self._keep_ticking()
 
     @handles(OperationEnded)
     async def operation_ended(self, message: OperationEnded) -> None:
@@ -262,10 +268,11 @@ class EnvironmentActor(LoopActor):
             return
         except UnavailableError:
             return  # the store is away; the next tick looks again
-        if environment.version > self._seen_version:
-            self._seen_version = environment.version
+        news = status_data(environment)
+        if environment.version > self._seen_version and _shown(news) != self._shown:
             now = self._ports.clock.now()
-            self._tell_watchers(EnvironmentEvent(self._id, EventKind.STATUS, now, status_data(environment)))
+            self._tell_watchers(EnvironmentEvent(self._id, EventKind.STATUS, now, news))
+        self._seen_version = max(self._seen_version, environment.version)
         if not self._drive.is_owner or self._drive.is_operating:
             return
         if not environment.is_settled:
@@ -300,6 +307,8 @@ class EnvironmentActor(LoopActor):
         await self._records.change(self._id, lambda each: replace(each, last_accessed_at=at))
 
     def _tell_watchers(self, event: EnvironmentEvent) -> None:
+        if event.kind is EventKind.STATUS:
+            self._shown = _shown(event.data)
         for listener in tuple(self._watchers.values()):
             listener(event)
 
@@ -322,6 +331,11 @@ class EnvironmentActor(LoopActor):
         self._tell_watchers(EnvironmentEvent(self._id, EventKind.STATUS, now, data))
         self._watchers.clear()
         self.stop()
+
+
+def _shown(data: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what of a status event matters to those who watch."""
+    return tuple(data.get(name) for name in ("phase", "status", "message", "installation_completed"))
 
 
 def _owned_by(environment: Environment, user_id: UserId) -> Environment:

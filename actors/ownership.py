@@ -28,22 +28,23 @@ class Ownership:
                 self._ports.metrics.lease_taken()
         return self.lease
 
-    async def keep(self, lost: Callable[[], None]) -> None:
-        """Renew for as long as it is held; call ``lost`` and return when it is not any more. Cancelling is safe.
+    async def keep(self, lease: Lease, lost: Callable[[], None]) -> None:
+        """Renew ``lease`` for as long as it is held; call ``lost`` when it has been lost. Cancelling is safe.
 
         A store that does not answer is asked again until the lease has run out by this process's own clock.
         """
-        while self.lease is not None:
+        while True:
             await asyncio.sleep(self._ttl_s / 3)
-            held = self.lease
-            if held is None:
+            if self.lease is None or self.lease.fence != lease.fence:
+                return  # given up meanwhile, perhaps taken anew
+            renewed = await self._renewed(self.lease)
+            if self.lease is None or self.lease.fence != lease.fence:
                 return
-            renewed = await self._renewed(held)
-            if self.lease is held:
-                self.lease = renewed
+            self.lease = renewed
             if renewed is None:
                 self._ports.metrics.lease_lost()
                 lost()
+                return
 
     async def _renewed(self, lease: Lease) -> Lease | None:
         try:

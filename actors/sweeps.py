@@ -13,7 +13,7 @@ from devpocket.errors import UnavailableError
 from devpocket.ids import EnvironmentId, UserId
 from devpocket.metrics import SweepKind
 from devpocket.store.errors import MissingDocumentError, VersionConflictError
-from devpocket.store.port import MAX_LIMIT, Document, Lease
+from devpocket.store.port import MAX_LIMIT, Document, Key, Lease
 
 BATCH = 200
 PROCESS = "process:"
@@ -34,10 +34,9 @@ class Sweeps:
 
     async def unsettled(self) -> int:
         """Drive environments that are on their way and have no owner, and those whose owner died."""
-        waiting = await self.ports.store.environments.query("settled", False, limit=BATCH)
         expired = await self.ports.store.expired_leases(BATCH)
         orphaned = [lease.id for lease in expired if not await self._forget_if_useless(lease)]
-        return await self._drive_unowned([str(document["_id"]) for document in waiting] + orphaned)
+        return await self._drive_unowned(orphaned) + await self._drive_all_unowned("settled", False)
 
     async def _forget_if_useless(self, lease: Lease) -> bool:
         """Remove the lease of a dead process, or of an environment that is gone; tell whether it was one."""
@@ -51,11 +50,12 @@ class Sweeps:
     async def unowned(self) -> int:
         """Drive running environments that nobody looks after."""
         await self._count_phases()
+        return await self._drive_all_unowned("phase", EnvironmentPhase.RUNNING.value)
+
+    async def _drive_all_unowned(self, index: str, value: Key) -> int:
         found, last = 0, None
         while True:
-            page: list[Document] = await self.ports.store.environments.query(
-                "phase", EnvironmentPhase.RUNNING.value, limit=MAX_LIMIT, after=last
-            )
+            page: list[Document] = await self.ports.store.environments.query(index, value, limit=MAX_LIMIT, after=last)
             found += await self._drive_unowned([document["_id"] for document in page])
             if len(page) < MAX_LIMIT:
                 return found
