@@ -176,6 +176,17 @@ async def test_hostile_variables_run_nothing_outside(runtime, tmp_path):
     await runtime.ensure_terminal(spec)
 
 
+async def test_variables_arrive_whatever_their_names(runtime):
+    odd = {"with.dots": "8", "BASHPID": "9", "LC_ALL": "xx", "UID": "7", "A": "", "lines": "one\n\ntwo"}
+    spec = make_spec(**odd)
+    await runtime.ensure_running(spec)
+    argv = ["cat", "/proc/self/environ"]
+    result = await runtime._parts.environments.run_inside(spec.environment_id, argv, deadline_s=10.0)
+    variables = dict(entry.split("=", 1) for entry in result.output.decode().split("\0") if entry)
+    assert odd.items() <= variables.items()
+    assert (await inside(runtime, spec, "echo fine")).endswith("fine")
+
+
 async def test_variables_do_not_show_in_the_process_table_of_the_host(runtime):
     spec = make_spec(API_KEY="sk-not-for-others")
     await runtime.ensure_running(spec)
