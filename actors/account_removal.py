@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from actors.audit import Audit
 from actors.codes import Codes
 from actors.origin import Origin
+from actors.password_change import password_tries
 from actors.ports import Ports
 from actors.sessions import Sessions
 from actors.user_records import UserRecords
@@ -45,7 +46,8 @@ class AccountRemoval:
         for environment in await environments.all_of_user(user_id):
             await self._delete(environments, environment)
         await self.sessions.end_all(user_id)
-        await self.codes.forget(user_id)
+        await self.codes.forget_user(user_id)
+        await self.ports.store.reset(password_tries(user_id))
         await store.mails.delete_by("user", user_id)
         if user is not None:
             await self.outbox.forget(user.email)

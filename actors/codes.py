@@ -108,13 +108,19 @@ class Codes:
             raise _refusal(verdict)
 
     async def forget(self, user_id: UserId, *purposes: CodePurpose) -> None:
-        """Remove a user's codes for these purposes; for all where none is named."""
-        for purpose in purposes or CodePurpose:
+        """Remove a user's codes for these purposes."""
+        for purpose in purposes:
             await self.ports.store.codes.delete_by("user_purpose", user_id, purpose.value)
+
+    async def forget_user(self, user_id: UserId) -> None:
+        """Remove all codes of a user who goes, and how many were mailed."""
+        await self.forget(user_id, *CodePurpose)
+        for purpose in CodePurpose:
+            await self.ports.store.reset(_mails_key(user_id, purpose))
 
     async def _may_mail(self, user_id: UserId, purpose: CodePurpose) -> bool:
         """Count one more mail of today; tell whether it is within the limit."""
-        if await self.ports.store.increment(f"mails:{purpose}:{user_id}", ttl_s=_DAY_S) <= MAILS_A_DAY:
+        if await self.ports.store.increment(_mails_key(user_id, purpose), ttl_s=_DAY_S) <= MAILS_A_DAY:
             return True
         self.ports.metrics.limit_refused(LimitKind.MAIL)
         return False
@@ -145,6 +151,10 @@ class Codes:
 
     async def _insert(self, record: OneTimeCode) -> None:
         await self.ports.store.codes.insert(to_document(replace(record, version=1)))
+
+
+def _mails_key(user_id: UserId, purpose: CodePurpose) -> str:
+    return f"mails:{purpose}:{user_id}"
 
 
 def _refusal(verdict: CodeVerdict) -> ValidationError:

@@ -12,6 +12,7 @@ from devpocket.auth.codes import CodePurpose
 from devpocket.auth.passwords import Passwords, check_new_password
 from devpocket.domain.users import User
 from devpocket.errors import FieldProblem, RateLimitedError, ValidationError
+from devpocket.ids import UserId
 from devpocket.metrics import LimitKind
 
 
@@ -41,7 +42,7 @@ class PasswordChange:
             raise ValidationError(sentence, [problem], code="wrong_password")
         password_hash = await self.passwords.hash(new_password)
         await self.records.change(user.id, lambda each: replace(each, password_hash=password_hash))
-        await self.ports.store.reset(_tries(user))
+        await self.ports.store.reset(password_tries(user.id))
         await self.codes.forget(user.id, CodePurpose.RESET_PASSWORD)
         await self.sessions.end_all(user.id, keep=caller.session_id)
         await self.audit.note("password_changed", caller.origin, user_id=user.id)
@@ -49,15 +50,19 @@ class PasswordChange:
     async def _count_try(self, user: User, caller: Caller) -> None:
         """Count before looking, so that tries side by side get no more looks than these."""
         auth = self.ports.settings.auth
-        if await self.ports.store.increment(_tries(user), ttl_s=auth.lockout_duration_s) <= auth.lockout_attempts:
+        if (
+            await self.ports.store.increment(password_tries(user.id), ttl_s=auth.lockout_duration_s)
+            <= auth.lockout_attempts
+        ):
             return
         self.ports.metrics.limit_refused(LimitKind.LOCKOUT)
         await self.audit.note("password_change_refused", caller.origin, user_id=user.id, reason="locked")
-        window = await self.ports.store.window(_tries(user))
+        window = await self.ports.store.window(password_tries(user.id))
         left_s = (window.ends_at - self.ports.clock.now()).total_seconds() if window else 1.0
         sentence = "Too many wrong passwords. Please wait a while, or ask for a new password by mail."
         raise RateLimitedError(sentence, retry_after_s=left_s)
 
 
-def _tries(user: User) -> str:
-    return f"password-change:{user.id}"
+def password_tries(user_id: UserId) -> str:
+    """Return the key under which wrong current passwords of a user are counted."""
+    return f"password-change:{user_id}"
