@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ipaddress
 import os
 import shutil
 import socket
@@ -49,12 +50,25 @@ def own_addresses():
     return sorted(set(found))
 
 
+def own_addresses_of_version_6():
+    """Return this machine's addresses and its gateway, link-local ones with the interface that they are on."""
+    found = []
+    for fields in (line.split() for line in Path("/proc/net/if_inet6").read_text().splitlines()):
+        address = str(ipaddress.ip_address(bytes.fromhex(fields[0])))
+        found += [f"{address}%{fields[5]}" if address.startswith("fe80") else address]
+    for fields in (line.split() for line in Path("/proc/net/ipv6_route").read_text().splitlines()):
+        gateway = ipaddress.ip_address(bytes.fromhex(fields[4]))
+        found += [f"{gateway}%{fields[9]}" if gateway.is_link_local else str(gateway)] if int(gateway) else []
+    return sorted(set(found))
+
+
 @needs_passt
 async def test_nothing_on_the_hosts_loopback_can_be_reached(private):
     spec = make_spec()
     await private.ensure_running(spec)
     with listening("127.0.0.1") as port, listening("127.0.0.2") as other, listening("::1", socket.AF_INET6) as port6:
         attempts = [(address, port) for address in [*own_addresses(), "127.0.0.1", "0.0.0.0", "localhost"]]  # noqa: S104
+        attempts += [(address, port6) for address in own_addresses_of_version_6()]
         attempts += [("127.0.0.2", other), ("::1", port6), ("::ffff:127.0.0.1", port), ("::", port6)]
         for address, number in attempts:
             code, text = await outcome(

@@ -191,8 +191,9 @@ def _find_v2(name: str, mounts: str, places: dict[str, str]) -> CgroupsV2 | None
     if not targets or "" not in places:
         return None
     own = targets[0] / places[""].lstrip("/")
-    # Beside our own group, so that a service manager that ends ours leaves the environments alone; else below it.
-    for parent in (own.parent, own):
+    # At the top or beside our own group, so that a service manager that ends ours leaves the environments alone; else
+    # below it. What may not be written to is not for us.
+    for parent in dict.fromkeys((targets[0], own.parent, own)):
         with contextlib.suppress(OSError):
             controllers = _delegate(parent, own, name)
             if controllers:
@@ -203,7 +204,7 @@ def _find_v2(name: str, mounts: str, places: dict[str, str]) -> CgroupsV2 | None
 def _delegate(parent: Path, own: Path, name: str) -> set[str]:
     """Make the group ``name`` below ``parent`` and return the controllers that groups below it can use."""
     wanted = {"cpu", "memory", "pids"} & set((parent / "cgroup.controllers").read_text().split())
-    if not wanted or (parent == own.parent and parent.samefile(own)):
+    if not wanted or not os.access(parent / "cgroup.procs", os.W_OK):
         return set()
     if parent == own and (parent / "cgroup.type").exists():
         # A group that has controllers below it may not hold processes itself; the root may.
@@ -219,9 +220,8 @@ def _delegate(parent: Path, own: Path, name: str) -> set[str]:
             with contextlib.suppress(OSError):
                 (folder / "cgroup.subtree_control").write_text(f"+{controller}")
     held = wanted & set((group / "cgroup.subtree_control").read_text().split())
-    if not held or not os.access(parent / "cgroup.procs", os.W_OK):
+    if not held:
         group.rmdir()
-        return set()
     return held
 
 

@@ -80,9 +80,9 @@ class LocalRuntime:
     async def _make_parts(self) -> _Parts:
         settings = self._settings
         layout = Layout(settings.data_dir)
-        await asyncio.to_thread(layout.create)
-        check_tools()
         walls = settings.sandbox is SandboxMode.BUBBLEWRAP
+        await asyncio.to_thread(layout.create, walkable=not walls)
+        check_tools()
         bubblewrap = await asyncio.to_thread(find_bubblewrap) if walls else None
         find = NamespaceFinder() if walls else MarkFinder()
         cgroups = await asyncio.to_thread(find_cgroups, settings.data_dir)

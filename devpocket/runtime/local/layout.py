@@ -61,10 +61,15 @@ class Layout:
         self.uids = self.data_dir / "uids"
         self.locks = self.data_dir / "locks"
 
-    def create(self) -> None:
-        """Make the folders that every environment shares, for the server's user alone."""
+    def create(self, *, walkable: bool = False) -> None:
+        """Make the folders that every environment shares: for the server's user alone, or to be walked through by all.
+
+        ``walkable`` is for environments without a sandbox, whose users have to get to their homes on the host's paths.
+        """
         for path in (self.environments, self.trash, self.uids, self.locks):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in (self.environments, self.trash):
+            path.chmod(0o711 if walkable else 0o700)
 
     def of(self, environment_id: EnvironmentId) -> EnvironmentPaths:
         """Return the paths of an environment; raises DriverError for what is not an id (it becomes part of a path)."""

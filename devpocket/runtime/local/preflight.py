@@ -21,8 +21,11 @@ from devpocket.runtime.local.spawning import run
 from devpocket.runtime.local.storage import remove_tree
 from devpocket.runtime.local.system_files import variables_of, write_system_files
 from devpocket.runtime.local.uids import gid_of
+from devpocket.runtime.tmux import TmuxSession
 
 TOOLS = {"setpriv": "util-linux", "nsenter": "util-linux", "prlimit": "util-linux", "bash": "bash", "tmux": "tmux"}
+SOCKET_PATH_BYTES = 107
+"""The longest path of a socket (unix(7))."""
 _LIMITS = ResourceLimits(cpu="1000m", memory="256Mi", storage="1Gi")
 _NAMESPACE_HINTS = {
     "/proc/sys/kernel/unprivileged_userns_clone": ("0", "sysctl kernel.unprivileged_userns_clone=1"),
@@ -56,7 +59,9 @@ async def preflight(
 ) -> Preflight:
     """Start an empty environment and end it again; raises ConfigurationError with the reason when that fails."""
     if settings.sandbox is SandboxMode.NONE:
-        return _without_walls(settings)
+        found = _without_walls(settings, layout)
+        await _need(_try(layout, sandboxes, find, uid, NetworkMode.HOST))
+        return found
     if settings.network in (NetworkMode.HOST, NetworkMode.NONE):
         await _need(_try(layout, sandboxes, find, uid, settings.network))
         warning = "LOCAL_NETWORK=host: environments reach this machine's loopback"
@@ -75,13 +80,19 @@ async def preflight(
     return Preflight(NetworkMode.HOST, (warning,))
 
 
-def _without_walls(settings: LocalRuntimeSettings) -> Preflight:
+def _without_walls(settings: LocalRuntimeSettings, layout: Layout) -> Preflight:
     if settings.network in (NetworkMode.PRIVATE, NetworkMode.NONE):
         raise ConfigurationError(f"LOCAL_NETWORK={settings.network} needs a sandbox, and LOCAL_SANDBOX is none")
-    warning = "LOCAL_SANDBOX=none: environments see this machine and each other; only for people whom you trust with it"
+    warnings = [
+        "LOCAL_SANDBOX=none: environments see this machine and each other; only for people whom you trust with it"
+    ]
     if settings.network is NetworkMode.AUTO:
-        return Preflight(NetworkMode.HOST, (warning, fall_back(settings, "there is no sandbox")))
-    return Preflight(NetworkMode.HOST, (warning,))
+        warnings.append(fall_back(settings, "there is no sandbox"))
+    environment_id = EnvironmentId(new_id())
+    socket = TmuxSession(environment_id, home=str(layout.of(environment_id).home)).socket
+    if len(socket.encode()) > SOCKET_PATH_BYTES:
+        raise ConfigurationError(f"DATA_DIR is too long for LOCAL_SANDBOX=none: {socket} has to be a socket's path")
+    return Preflight(NetworkMode.HOST, tuple(warnings))
 
 
 async def _need(attempt: Awaitable[None]) -> None:
@@ -102,7 +113,9 @@ async def _try(layout: Layout, sandboxes: Sandboxes, find: ProcessFinder, uid: i
     sandbox: SandboxRecord | None = None
     try:
         layout.create_environment(paths, uid)
-        write_system_files(paths, spec, variables_of(spec), resolver_file(network)[0], gid_of(uid))
+        write_system_files(
+            paths, spec, variables_of(spec, home=sandboxes.home(paths)), resolver_file(network)[0], gid_of(uid)
+        )
         sandbox = await sandboxes.start(paths, record, network, lambda _: None)
         record = EnvironmentRecord(uid=uid, hostname="preflight", limits=_LIMITS, sandbox=sandbox)
         with sandboxes.entering(paths, record) as entry:

@@ -1,5 +1,7 @@
 """The terminal of a local environment: tmux, run inside; out here is only the other end of a pty."""
 
+import asyncio
+
 import structlog
 
 from devpocket.domain.environments import EnvironmentSpec
@@ -55,7 +57,7 @@ class Terminals:
 
     async def save_if_possible(self, environment_id: EnvironmentId) -> None:
         """Save before a stop; what cannot be saved must not keep an environment from being stopped."""
-        if self._environments.state(environment_id) is not ContainerState.RUNNING:
+        if await asyncio.to_thread(self._environments.state, environment_id) is not ContainerState.RUNNING:
             return
         try:
             await self.save(environment_id)
