@@ -130,7 +130,7 @@ def _schema_name(schema: Any) -> str:
 
 
 def _camel(path: str) -> str:
-    words = path.removeprefix("/api/v1").replace("{", "by-").replace("}", "").replace("_", "-")
+    words = path.replace("{", "by-").replace("}", "").replace("_", "-")
     return (
         "".join(word.capitalize() for part in words.split("/") for word in part.replace(".", "-").split("-")) or "Root"
     )
