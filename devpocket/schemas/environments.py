@@ -123,7 +123,7 @@ class CreateEnvironmentRequest(_WithResources):
 
     name = text(low=1, high=100, pattern=NAME, required=True)
     template_id = text(low=1, high=100, required=True)
-    description = text(high=500, pattern=NO_CONTROLS, **optional())
+    description = text(high=500, pattern=NO_CONTROLS, allow_none=True)
     resource_limits = fields.Nested(ResourcesRequest, **optional())
     environment_variables = variables(removable=False)
 
