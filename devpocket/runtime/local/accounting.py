@@ -87,15 +87,19 @@ def _namespace(pid: int) -> str | None:
         return None
 
 
-def sum_up(pids: Iterable[int], init: int) -> ProcessSums:
-    """Return what these processes use together; ``init`` is the first of them."""
+def sum_up(pids: Iterable[int], init: int, *, exact: bool = True) -> ProcessSums:
+    """Return what these processes use together; ``init`` is the first of them.
+
+    ``exact`` divides shared memory among those that share it, which costs a walk through the memory of each.
+    """
     count, cpu_ticks, memory, largest = 0, 0, 0, (0, -1)
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             fields = stat_fields(pid)
             if fields[0] == "Z":
                 continue
-            own = _memory_bytes(pid, resident_pages=int(fields[21]))
+            resident_bytes = int(fields[21]) * PAGE_BYTES
+            own = _share_bytes(pid, resident_bytes) if exact else resident_bytes
             count += 1
             cpu_ticks += sum(int(field) for field in fields[11:15])
             memory += own
@@ -104,13 +108,13 @@ def sum_up(pids: Iterable[int], init: int) -> ProcessSums:
     return ProcessSums(count, memory, cpu_ticks / TICKS_PER_S, largest[1] if largest[1] >= 0 else None)
 
 
-def _memory_bytes(pid: int, resident_pages: int) -> int:
+def _share_bytes(pid: int, resident_bytes: int) -> int:
     """Return the proportional share of memory (``Pss``), or the resident size where that cannot be read."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
                 return int(line.split()[1]) * 1024
-    return resident_pages * PAGE_BYTES
+    return resident_bytes
 
 
 def network_bytes(pid: int) -> tuple[int, int] | None:

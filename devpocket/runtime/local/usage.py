@@ -32,9 +32,9 @@ class UsageMeter:
         self, environment_id: EnvironmentId, record: EnvironmentRecord, sandbox: SandboxRecord, storage_bytes: int
     ) -> Usage:
         """Return present figures. Blocks for some milliseconds: call it off the loop."""
-        sums = sum_up(self._find(environment_id, sandbox), sandbox.init.pid)
         cpu_s = self._cgroups.cpu_s(environment_id)
         memory = self._cgroups.memory_bytes(environment_id)
+        sums = sum_up(self._find(environment_id, sandbox), sandbox.init.pid, exact=memory is None)
         memory = sums.memory_bytes if memory is None else memory
         network = network_bytes(sandbox.init.pid) if sandbox.network == NetworkMode.PRIVATE else None
         now = self._clock.now()
