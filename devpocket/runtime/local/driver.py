@@ -19,6 +19,7 @@ from devpocket.runtime.local.configuration import LocalRuntimeSettings, SandboxM
 from devpocket.runtime.local.environments import Environments
 from devpocket.runtime.local.installing import Installer
 from devpocket.runtime.local.layout import Layout
+from devpocket.runtime.local.locks import EnvironmentLocks
 from devpocket.runtime.local.preflight import Preflight, check_tools, preflight
 from devpocket.runtime.local.sandbox import Sandboxes
 from devpocket.runtime.local.spawning import Nursery
@@ -29,6 +30,9 @@ from devpocket.runtime.local.watch import Notice, RunningEnvironment, Watch
 from devpocket.runtime.port import ContainerState, InstallationProgress, RuntimeHealth, Terminal, Usage
 
 log = structlog.get_logger(__name__)
+
+STARTING = EnvironmentId("starting")
+"""The lock that a process holds while it starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +74,20 @@ class LocalRuntime:
 
     async def start(self) -> None:
         """Find out what this machine can do, find running environments again, begin to watch them."""
-        self._parts = await self._make_parts()
+        layout = Layout(self._settings.data_dir)
+        await asyncio.to_thread(layout.create, walkable=self._settings.sandbox is SandboxMode.NONE)
+        # One process after the other: what one tries out would be rubbish to the sweep of another.
+        async with EnvironmentLocks(layout.locks).hold(STARTING):
+            self._parts = await self._make_parts(layout)
+            await self._parts.environments.sweep()
         for warning in self._parts.preflight.warnings:
             log.warning("local_runtime_warning", warning=warning)
-        await self._parts.environments.sweep()
         self._sweeping = asyncio.create_task(self._empty_trash(self._parts.environments), name="local runtime trash")
         self._parts.watch.start()
 
-    async def _make_parts(self) -> _Parts:
+    async def _make_parts(self, layout: Layout) -> _Parts:
         settings = self._settings
-        layout = Layout(settings.data_dir)
         walls = settings.sandbox is SandboxMode.BUBBLEWRAP
-        await asyncio.to_thread(layout.create, walkable=not walls)
         check_tools()
         bubblewrap = await asyncio.to_thread(find_bubblewrap) if walls else None
         find = NamespaceFinder() if walls else MarkFinder()
