@@ -1,12 +1,13 @@
 """Fixtures of the account tests.
 
 ``server``   one process over SQLite for all tests of this folder, with cheap passwords and generous limits
-``web``      sends requests to it;  ``people`` signs people up there
+``web``      sends requests to it;  ``people`` signs people up there, ``person`` one;  ``chief`` administers it
 ``cluster``  two processes over one MongoDB and one Redis, and a look into that MongoDB
 """
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import parsedate_to_datetime
@@ -18,7 +19,7 @@ from pymongo import MongoClient
 from pymongo.database import Database
 
 from tests.accounts.mails import written_to
-from tests.accounts.people import METRICS_TOKEN, Person, Web
+from tests.accounts.people import METRICS_TOKEN, PASSWORD, Person, Web
 from tests.e2e.server import ServerProcess
 from tests.mongodb import mongodb_url, with_database
 from tests.redis_server import running_redis
@@ -37,23 +38,32 @@ CHEAP = {
 }
 """Hashes that take no time, limits that nobody meets, and the word of this machine on where a request comes from."""
 
+CHIEF = "chief"
+
 SignUp = Callable[..., Awaitable[Person]]
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[ServerProcess]:
-    with running() as process:
+    with running(administrator=True) as process:
         yield process
 
 
 class running:  # noqa: N801 - used like a function
-    """A server process with :data:`CHEAP` settings and ``variables``, ended at the end of the block."""
+    """A server process with :data:`CHEAP` settings and ``variables``, ended at the end of the block.
 
-    def __init__(self, **variables: str) -> None:
-        self._process = ServerProcess(**{**CHEAP, **variables})
+    With ``administrator`` there is one, by the name of :data:`CHIEF`.
+    """
+
+    def __init__(self, variables: Mapping[str, str] | None = None, *, administrator: bool = False, **more: str) -> None:
+        self._process = ServerProcess(**{**CHEAP, **(variables or {}), **more})
+        self._administrator = administrator
 
     def __enter__(self) -> ServerProcess:
         try:
+            if self._administrator:
+                made = create_admin(self._process, CHIEF, f"{CHIEF}@example.org")
+                assert made.returncode == 0, made.stderr
             self._process.start()
         except BaseException:
             self._process.close()
@@ -62,6 +72,13 @@ class running:  # noqa: N801 - used like a function
 
     def __exit__(self, *_: object) -> None:
         self._process.close()
+
+
+def create_admin(
+    process: ServerProcess, username: str, email: str, password: str = PASSWORD
+) -> "subprocess.CompletedProcess[str]":
+    """Run ``create-admin`` as an operator does."""
+    return process.run("create-admin", "--username", username, "--email", email, ADMIN_PASSWORD=password)
 
 
 @pytest.fixture
@@ -83,6 +100,11 @@ async def person(people: SignUp) -> Person:
     return await people()
 
 
+@pytest.fixture
+async def chief(web: Web) -> Person:
+    return await Person(web, CHIEF).sign_in()
+
+
 @dataclass(frozen=True)
 class Cluster:
     """Two server processes that share everything."""
@@ -102,7 +124,7 @@ def cluster(mongodb_url: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
     folder: Path = tmp_path_factory.mktemp("redis")
     with MongoClient[dict[str, Any]](mongodb_url, tz_aware=True) as client, running_redis(folder) as redis:
         shared = {"DATABASE_URL": with_database(mongodb_url, name), "REDIS_URL": str(redis.url)}
-        with running(**shared) as first, running(**shared) as second:
+        with running(shared) as first, running(shared) as second:
             yield Cluster((first, second), client[name])
         client.drop_database(name)
 

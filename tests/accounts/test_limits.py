@@ -24,7 +24,7 @@ NAMES = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset")
 
 @pytest.fixture(scope="module")
 def strict() -> Iterator[ServerProcess]:
-    with running(**FEW, TRUSTED_PROXIES="127.0.0.1, 10.0.0.0/8") as process:
+    with running(FEW, TRUSTED_PROXIES="127.0.0.1, 10.0.0.0/8") as process:
         yield process
 
 
@@ -113,7 +113,7 @@ async def test_a_forwarded_address_counts_from_the_last_that_is_no_proxy(strict:
 
 
 async def test_without_trusted_proxies_nothing_is_believed():
-    with running(**FEW, TRUSTED_PROXIES="") as process:
+    with running(FEW, TRUSTED_PROXIES="") as process:
         async with httpx.AsyncClient(base_url=process.url) as http:
             left = []
             for host in range(4):

@@ -46,12 +46,14 @@ class ServerProcess:
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         return {**kept, "DATA_DIR": str(self.data_dir), "PORT": str(self.port), **self.variables}
 
-    def run(self, *arguments: str, patience_s: float = START_PATIENCE_S) -> subprocess.CompletedProcess[str]:
-        """Run a command of the product to its end."""
+    def run(
+        self, *arguments: str, patience_s: float = START_PATIENCE_S, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command of the product to its end, with more ``variables``."""
         return subprocess.run(
             [sys.executable, "-m", "devpocket", *arguments],
             cwd=ROOT,
-            env=self.environ,
+            env={**self.environ, **variables},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
