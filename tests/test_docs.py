@@ -105,6 +105,14 @@ def all_sources() -> str:
     return "\n".join(path.read_text(encoding="utf-8") for path in paths)
 
 
+def test_every_page_is_in_the_index():
+    index = ROOT / "docs" / "README.md"
+    linked = {(index.parent / target.partition("#")[0]).resolve() for target in _LINK.findall(prose(index))}
+    assert {path for path in index.parent.glob("*.md") if path != index} <= linked
+    decisions = (ROOT / "docs" / "decisions" / "README.md").read_text(encoding="utf-8")
+    assert [path.name for path in index.parent.glob("decisions/0*.md") if f"({path.name})" not in decisions] == []
+
+
 def test_every_setting_is_documented():
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
     page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
