@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, get_type_hints
 
 import click
 
@@ -136,12 +137,18 @@ def _commanded(environment: Environment) -> Iterator[Environment]:
 def _decided(environment: Environment) -> Iterator[tuple[Step, Environment]]:
     before = environment.phase
     for event in (event for phase, event in TABLE if phase is before):
-        for detail, example in (_EXAMPLES.get(event) or {"": event()}).items():
+        for detail, example in (_EXAMPLES.get(event) or {"": _plain(event, environment)}).items():
             for now in (_SOON, _LATER):
                 after, instructions = decide(environment, example, now)
                 names = tuple(type(each).__name__ for each in instructions)
                 shown = _wish(environment) if event in LOOKS else detail
                 yield Step(before, event, shown, after.phase, names), after
+
+
+def _plain(event: type[Event], environment: Environment) -> Event:
+    """Return an event that repeats what the environment itself says."""
+    said: dict[str, Any] = {name: getattr(environment, name) for name in get_type_hints(event)}
+    return event(**said)
 
 
 def _wish(environment: Environment) -> str:
