@@ -1,5 +1,7 @@
 """Every route, and who may use it: a new one has to be written down here, too."""
 
+from pathlib import Path
+
 import pytest
 
 from devpocket.auth.permissions import Permission
@@ -87,6 +89,14 @@ def test_sockets_need_a_permission() -> None:
     handlers = [route.handler for route in SOCKET_ROUTES if issubclass(route.handler, SocketHandler)]
     assert len(handlers) == 2
     assert all(handler.allow is Permission.TERMINALS_ATTACH for handler in handlers)
+
+
+def test_every_route_is_in_the_documentation() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+    missing = [
+        route.path for route in ROUTES if f"`{route.path.removeprefix('/api/v1')}`" not in page.replace("/api/v1", "")
+    ]
+    assert not missing
 
 
 def test_an_unknown_permission_stops_the_import() -> None:
