@@ -6,7 +6,7 @@ HIGH_BYTES = 1024 * 1024
 
 
 class InputQueue:
-    """A stream of UTF-8 between one writer and one reader; a writer waits while it is full.
+    """A stream of UTF-8 between a writer and a reader; a writer waits while it is full.
 
     A single ``put`` is taken whole when less than ``high_bytes`` wait, so the bound is that and one message.
     """
@@ -14,33 +14,44 @@ class InputQueue:
     def __init__(self, high_bytes: int = HIGH_BYTES) -> None:
         self._high_bytes = high_bytes
         self._buffer = bytearray()
-        self._changed = asyncio.Condition()
+        self._is_closed = False
+        self._changed = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._buffer)
 
     async def put(self, data: bytes) -> None:
-        """Add ``data`` once there is room; cancelling adds nothing."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: len(self._buffer) < self._high_bytes)
+        """Add ``data`` once there is room; cancelling adds nothing, nor does a queue that is closed."""
+        while len(self._buffer) >= self._high_bytes and not self._is_closed:
+            await self._change()
+        if data and not self._is_closed:
             self._buffer += data
-            self._changed.notify_all()
+            self._changed.set()
 
     async def take(self, most_bytes: int) -> bytes:
         """Return 1 to ``most_bytes`` bytes, whole characters, waiting for them; cancelling loses nothing."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: len(self._buffer) > 0)
-            end = _character_end(self._buffer, most_bytes)
-            data = bytes(self._buffer[:end])
-            del self._buffer[:end]
-            self._changed.notify_all()
-            return data
+        while not self._buffer:
+            await self._change()
+        end = _character_end(self._buffer, most_bytes)
+        data = bytes(self._buffer[:end])
+        del self._buffer[:end]
+        self._changed.set()
+        return data
 
-    async def clear(self) -> None:
-        """Forget what waits; writers that wait go on."""
-        async with self._changed:
-            self._buffer.clear()
-            self._changed.notify_all()
+    def clear(self) -> None:
+        """Forget what waits; a writer that waits goes on."""
+        self._buffer.clear()
+        self._changed.set()
+
+    def close(self) -> None:
+        """Forget what waits and all that comes: nobody will take it."""
+        self._is_closed = True
+        self.clear()
+
+    async def _change(self) -> None:
+        # Each waiter clears the event before it waits and looks again after it: none misses a change.
+        self._changed.clear()
+        await self._changed.wait()
 
 
 def _character_end(buffer: bytearray, most_bytes: int) -> int:

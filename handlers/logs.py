@@ -30,7 +30,7 @@ class LogsSocketHandler(SocketHandler):
         self.close(NORMAL, "That is all")
 
     async def receive(self, message: str) -> None:
-        """Answer a ping; ``subscribe`` and ``unsubscribe`` of older clients say nothing new."""
+        """Answer a ping; there is nothing else to say."""
         if isinstance(read_message(message), Ping):
             await self.send({"type": "pong"})
 

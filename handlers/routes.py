@@ -6,7 +6,19 @@ from tornado.web import Application
 
 from actors.backend import Backend
 from devpocket.errors import NotFoundError
-from handlers import auth, clusters, docs, environments, health, logs, prometheus, sockets, templates, terminal, users
+from handlers import (
+    auth,
+    clusters,
+    docs,
+    environments,
+    health,
+    logs,
+    prometheus,
+    templates,
+    terminal,
+    unknown_sockets,
+    users,
+)
 from handlers.access_log import log_request
 from handlers.base import BaseHandler
 from handlers.health import VERSION
@@ -29,7 +41,7 @@ ROUTES: tuple[Route, ...] = (
 SOCKET_ROUTES: tuple[Route, ...] = (
     *terminal.ROUTES,
     *logs.ROUTES,
-    *sockets.ROUTES,
+    *unknown_sockets.ROUTES,
 )
 
 

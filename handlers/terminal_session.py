@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from devpocket.domain.environments import Environment, EnvironmentStatus
 from devpocket.domain.limits import BucketRule, TokenBucket, charge
 from devpocket.domain.terminals import TerminalSize, Utf8Splitter
-from devpocket.errors import DevPocketError, InvalidStateError, NotFoundError
+from devpocket.errors import DevPocketError, InvalidStateError, NotFoundError, UnavailableError
 from devpocket.runtime.port import Terminal
 from handlers.input_queue import InputQueue
 
@@ -100,6 +100,12 @@ class TerminalSession:
 
     async def run(self) -> None:
         """Serve the terminal until cancelled; raises NotFoundError once the environment is gone."""
+        try:
+            await self._attach_again_and_again()
+        finally:
+            self._input.close()
+
+    async def _attach_again_and_again(self) -> None:
         pause_s = 0.0
         # The first try is made whatever the state is: attaching is what wakes an environment that sleeps.
         terminal = await self._try_attach()
@@ -129,16 +135,22 @@ class TerminalSession:
         """Wait until the environment runs and is meant to."""
         while True:
             self._changed.clear()
-            self._environment = await self._link.look()
-            if self._runs():
+            if await self._looks_running():
                 self._is_refused = False
                 return
-            await self._input.clear()
+            self._input.clear()
             try:
                 async with asyncio.timeout(LOOK_AGAIN_S):
                     await self._changed.wait()
             except TimeoutError:
                 continue
+
+    async def _looks_running(self) -> bool:
+        try:
+            self._environment = await self._link.look()
+        except UnavailableError:
+            return False  # the store is away for a moment; the next look tells
+        return self._runs()
 
     async def _serve(self, terminal: Terminal) -> float:
         """Print and type until the tmux client ends; return how long that took, in seconds."""

@@ -60,9 +60,20 @@ async def test_clearing_lets_waiting_writers_go_on() -> None:
     await queue.put(b"1")
     waiting = asyncio.create_task(queue.put(b"2"))
     await asyncio.sleep(0)
-    await queue.clear()
+    queue.clear()
     await waiting
     assert await queue.take(10) == b"2"
+
+
+async def test_a_closed_queue_takes_nothing_and_holds_nobody_up() -> None:
+    queue = InputQueue(high_bytes=1)
+    await queue.put(b"1")
+    waiting = asyncio.create_task(queue.put(b"2"))
+    await asyncio.sleep(0)
+    queue.close()
+    await waiting
+    await queue.put(b"3")
+    assert len(queue) == 0
 
 
 async def test_no_character_is_cut() -> None:
