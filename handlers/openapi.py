@@ -68,7 +68,9 @@ def _operations(route: Route) -> Iterator[tuple[str, dict[str, Any]]]:
         if described.query is not None:
             entry["parameters"] = [{"in": "query", "schema": described.query}]
         if described.body is not None:
-            entry["requestBody"] = {"required": True, "content": {"application/json": {"schema": described.body}}}
+            # No body is an empty object, which is enough where no field is needed.
+            needed = any(field.required for field in described.body.fields.values())
+            entry["requestBody"] = {"required": needed, "content": {"application/json": {"schema": described.body}}}
         yield verb, entry
 
 
