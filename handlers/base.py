@@ -23,7 +23,7 @@ from devpocket.errors import (
 )
 from devpocket.ids import EnvironmentId, is_id
 from handlers import headers
-from handlers.answers import AnsweringHandler
+from handlers.answers import AnsweringHandler, log
 from handlers.operations import Operation, late, operation_of
 from handlers.requests import bearer_token, content_length, header_bytes, load_body, load_query
 
@@ -118,8 +118,10 @@ class BaseHandler(AnsweringHandler):
             self._chunks.clear()
 
     def on_connection_close(self) -> None:
-        """The client has gone before it was answered."""
+        """The client has gone before it was answered: this line is all that tells of it."""
         self._stop_waiting()
+        if not self._finished:
+            log.info("request abandoned", route=self.route, request_id=self.request_id)
         super().on_connection_close()
 
     def _lose_patience(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.server import ServerProcess
+from tests.e2e.server import ServerProcess, wait_until
 from tests.handlers.conftest import OTHER_ORIGIN, PROXY, Person, register
 
 MAX_BODY = 10 * 1024 * 1024
@@ -280,3 +280,10 @@ def talk(server: ServerProcess, said: bytes) -> bytes:
         while piece := connection.recv(65536):
             answer += piece
         return answer
+
+
+def test_a_client_that_hangs_up_in_its_body_is_written_down(server: ServerProcess) -> None:
+    head = b"POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nX-Request-ID: hung-up\r\nContent-Length: 100\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(head + b"{")
+    wait_until(lambda: b'"request_id":"hung-up"' in server.output.read_bytes(), "the line of the abandoned request")
