@@ -13,7 +13,7 @@ from devpocket.cli import cli
 from devpocket.metrics import Metrics
 from devpocket.settings.load import all_settings
 from handlers.routes import ROUTES, SOCKET_ROUTES
-from handlers.sockets import UnknownSocketHandler
+from handlers.unknown_sockets import UnknownSocketHandler
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
