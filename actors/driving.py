@@ -12,6 +12,7 @@ from devpocket.domain.lifecycle import (
     ContainerObserved,
     ContainerStarted,
     ContainerStopped,
+    ContainerUpdated,
     DeadlinePassed,
     DeleteContainer,
     EnsureContainer,
@@ -28,6 +29,7 @@ from devpocket.domain.lifecycle import (
     RetryLater,
     StopContainer,
     TerminalReady,
+    UpdateContainer,
 )
 from devpocket.errors import DevPocketError, UnavailableError
 from devpocket.runtime.port import ContainerState, InstallationProgress, InstallationState
@@ -95,6 +97,8 @@ class Driving:
                 return TerminalReady()
             case ObserveContainer():
                 return await self._observe(environment)
+            case UpdateContainer():
+                return await self._update(environment, instruction.revision)
             case StopContainer():
                 await self._runtime.ensure_stopped(environment.id)
                 return ContainerStopped()
@@ -109,6 +113,14 @@ class Driving:
     async def _observe(self, environment: Environment) -> Event:
         state = await self._runtime.observe(environment.id)
         return ContainerObserved(state is ContainerState.RUNNING)
+
+    async def _update(self, environment: Environment, revision: int) -> Event:
+        """Change the container that runs; one that is lost is replaced as any lost one is."""
+        if await self._runtime.observe(environment.id) is not ContainerState.RUNNING:
+            return ContainerObserved(False)
+        await self._runtime.ensure_running(environment.to_spec())
+        await self._runtime.ensure_terminal(environment.to_spec())
+        return ContainerUpdated(revision)
 
     async def _install(self, environment: Environment, attempt: int) -> Event:
         """Begin the attempt, or join one that another process began, and follow it to its end."""

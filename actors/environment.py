@@ -138,12 +138,12 @@ class EnvironmentActor(LoopActor):
 
     @handles(UpdateEnvironment)
     async def update(self, message: UpdateEnvironment) -> EnvironmentView:
-        """Change its description and limits; a running one gets them at once."""
+        """Change what is written of it; its owner gives a running one its new limits and variables."""
         await self._live(message.user_id)
         environment = await self._queries.update(message)
         await self._journal.status(environment)
-        if environment.phase is EnvironmentPhase.RUNNING:
-            await self._ports.runtime.ensure_running(environment.to_spec())
+        if environment.is_outdated:
+            self.tell_self(DriveEnvironment())
         return EnvironmentView(environment, await self._upkeep.usage(environment))
 
     @handles(CommandEnvironment)
@@ -275,7 +275,7 @@ class EnvironmentActor(LoopActor):
         self._seen_version = max(self._seen_version, environment.version)
         if not self._drive.is_owner or self._drive.is_operating:
             return
-        if not environment.is_settled:
+        if environment.needs_driving:
             await self._drive.feed(RetryDue())
         elif environment.phase is EnvironmentPhase.RUNNING:
             await self._look_after(environment)

@@ -32,7 +32,7 @@ _LIMITS = ("cpu", "memory", "storage", "max_instances")
 
 
 class EnvironmentQueries:
-    """Reads, and the changes that need no driving, of one environment."""
+    """Reads, and the changes of what is written down, of one environment."""
 
     def __init__(self, ports: Ports, environment_id: EnvironmentId) -> None:
         self._ports = ports
@@ -55,7 +55,11 @@ class EnvironmentQueries:
                 limits=limits,
                 updated_at=now,
             )
-            return _with_variables(changed, changes["variables"]) if "variables" in changes else changed
+            if "variables" in changes:
+                changed = _with_variables(changed, changes["variables"])
+            if (changed.limits, changed.variables) != (environment.limits, environment.variables):
+                changed = replace(changed, revision=environment.revision + 1)
+            return changed
 
         try:
             return await self._records.change(self._id, updated)

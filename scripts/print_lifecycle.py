@@ -107,6 +107,8 @@ def _essence(environment: Environment) -> Environment:
         booted=0,
         attempt=min(environment.attempt - environment.attempted, 1),
         attempted=0,
+        revision=min(environment.revision - environment.revised, 1),
+        revised=0,
         retries=min(environment.retries, MAXIMUM_RETRIES),
         restarts=min(environment.restarts, MAXIMUM_RESTARTS),
         phase_since_at=_BEGIN_AT,
@@ -120,6 +122,7 @@ def _key(environment: Environment) -> tuple[object, ...]:
         environment.desired,
         environment.boot != environment.booted,
         environment.attempt != environment.attempted,
+        environment.revision != environment.revised,
         environment.retries,
         environment.restarts,
         environment.installation_completed,
@@ -127,6 +130,7 @@ def _key(environment: Environment) -> tuple[object, ...]:
 
 
 def _commanded(environment: Environment) -> Iterator[Environment]:
+    yield replace(environment, revision=environment.revision + 1)  # other limits
     for command in _COMMANDS:
         try:
             yield command(environment, _SOON)
@@ -156,7 +160,9 @@ def _wish(environment: Environment) -> str:
         return environment.desired.value
     if environment.phase in (EnvironmentPhase.REQUESTED, EnvironmentPhase.STOPPED):
         return "running"
-    return "restart" if environment.boot != environment.booted else "recover"
+    if environment.boot != environment.booted:
+        return "restart"
+    return "recover" if environment.attempt != environment.attempted else "running"
 
 
 def diagram(walked: set[Step]) -> str:

@@ -97,7 +97,8 @@ class Environment:
 
     ``boot`` counts the starts that were asked for and ``booted`` is the one the runtime has performed; a restart is
     nothing but a higher ``boot``. ``attempt`` and ``attempted`` do the same for the installation (recover asks for
-    another). ``generation`` grows with every command. ``fence`` is that of the last owner that wrote.
+    another), and ``revision`` and ``revised`` for the limits and variables that a running one is to get. ``generation``
+    grows with every command. ``fence`` is that of the last owner that wrote.
     """
 
     id: EnvironmentId
@@ -123,6 +124,8 @@ class Environment:
     booted: int = 0
     attempt: int = 1
     attempted: int = 0
+    revision: int = 1
+    revised: int = 1
     installation_completed: bool = False
     installation_error: str = ""
     restarts: int = 0
@@ -165,6 +168,16 @@ class Environment:
             case (DesiredState.STOPPED, EnvironmentPhase.STOPPED) | (DesiredState.DELETED, EnvironmentPhase.DELETED):
                 return True
         return False
+
+    @property
+    def is_outdated(self) -> bool:
+        """True while a running one does not have the limits and variables that were asked for."""
+        return self.phase is EnvironmentPhase.RUNNING and self.is_settled and self.revision != self.revised
+
+    @property
+    def needs_driving(self) -> bool:
+        """True while there is something to do for its owner beyond looking after it."""
+        return not self.is_settled or self.is_outdated
 
     def to_spec(self) -> "EnvironmentSpec":
         """Return what a runtime needs to know of it."""

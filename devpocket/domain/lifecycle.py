@@ -58,6 +58,13 @@ class ContainerObserved(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ContainerUpdated(Event):
+    """The running container has the limits and variables of ``revision``."""
+
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerStopped(Event):
     """No process of it runs."""
 
@@ -129,6 +136,13 @@ class ObserveContainer(Instruction):
 
 
 @dataclass(frozen=True, slots=True)
+class UpdateContainer(Instruction):
+    """Give the running container changed limits and variables; ends in ContainerUpdated."""
+
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
 class StopContainer(Instruction):
     """Save its terminal and end it; ends in ContainerStopped."""
 
@@ -191,16 +205,14 @@ def _follow_desire(environment: Environment, _event: Event, now: datetime) -> De
     if desired is DesiredState.DELETED:
         return environment.with_phase(EnvironmentPhase.DELETING, now, "Being deleted."), (DeleteContainer(),)
     if phase is EnvironmentPhase.STOPPING or environment.is_settled:
-        return environment, ()
+        return environment, _update(environment)
     if desired is DesiredState.STOPPED:
         return _stop(environment, now)
     if phase in (EnvironmentPhase.REQUESTED, EnvironmentPhase.STOPPED):
         return _provision(environment, now)
     if environment.boot != environment.booted:
         return _stop(environment, now)
-    if phase is EnvironmentPhase.RUNNING:
-        return _install(environment, now)
-    return environment, ()
+    return _install(environment, now) if phase is EnvironmentPhase.RUNNING else (environment, ())
 
 
 def _resume(environment: Environment, event: Event, now: datetime) -> Decision:
@@ -215,14 +227,18 @@ def _resume(environment: Environment, event: Event, now: datetime) -> Decision:
         EnvironmentPhase.RUNNING: ObserveContainer(),
         EnvironmentPhase.STOPPING: StopContainer(),
         EnvironmentPhase.STOPPED: ObserveContainer(),
+        EnvironmentPhase.FAILED: StopContainer(),
     }
-    instruction = again.get(environment.phase)
-    return environment, (instruction,) if instruction else ()
+    return environment, (again[environment.phase],) if environment.phase in again else ()
 
 
 def _provision(environment: Environment, now: datetime) -> Decision:
-    environment = replace(environment, booted=environment.boot, retries=0)
+    environment = replace(environment, booted=environment.boot, revised=environment.revision, retries=0)
     return environment.with_phase(EnvironmentPhase.PROVISIONING, now, "Starting the container."), (EnsureContainer(),)
+
+
+def _update(environment: Environment) -> tuple[Instruction, ...]:
+    return (UpdateContainer(environment.revision),) if environment.is_outdated else ()
 
 
 def _stop(environment: Environment, now: datetime) -> Decision:
@@ -253,11 +269,8 @@ def _installed(environment: Environment, _event: Event, now: datetime) -> Decisi
 
 def _not_installed(environment: Environment, event: Event, now: datetime) -> Decision:
     """The user is the one to mend it, so the environment goes on to run."""
-    match event:
-        case InstallationFailed(reason=reason) | OperationFailed(reason=reason):
-            pass
-        case _:
-            reason = "The start-up scripts took too long and were ended."
+    said = event.reason if isinstance(event, InstallationFailed | OperationFailed) else ""
+    reason = said or "The start-up scripts took too long and were ended."
     done = replace(environment, attempted=environment.attempt, installation_completed=False, installation_error=reason)
     return _configure(done, now)
 
@@ -266,8 +279,8 @@ def _ready(environment: Environment, _event: Event, now: datetime) -> Decision:
     message = "Ready."
     if environment.installation_error:
         message = f"Ready, but the start-up scripts failed: {environment.installation_error}"
-    environment = replace(environment, retries=0)
-    return environment.with_phase(EnvironmentPhase.RUNNING, now, message), ()
+    ready = replace(environment, retries=0).with_phase(EnvironmentPhase.RUNNING, now, message)
+    return ready, _update(ready)
 
 
 def _observed(environment: Environment, event: Event, now: datetime) -> Decision:
@@ -279,10 +292,14 @@ def _observed(environment: Environment, event: Event, now: datetime) -> Decision
     restarts = 1 if steady else environment.restarts + 1
     if restarts > MAXIMUM_RESTARTS:
         return _failed(environment, "The container ended again and again.", now), ()
-    lost = replace(environment, restarts=restarts)
-    return lost.with_phase(EnvironmentPhase.PROVISIONING, now, "The container ended; starting it again."), (
-        EnsureContainer(),
-    )
+    lost = replace(environment, restarts=restarts, revised=environment.revision)
+    message = "The container ended; starting it again."
+    return lost.with_phase(EnvironmentPhase.PROVISIONING, now, message), (EnsureContainer(),)
+
+
+def _updated(environment: Environment, event: Event, _now: datetime) -> Decision:
+    assert isinstance(event, ContainerUpdated)  # noqa: S101 - the table pairs this rule with that event alone
+    return replace(environment, revised=event.revision), ()
 
 
 def _stray(environment: Environment, event: Event, now: datetime) -> Decision:
@@ -292,9 +309,8 @@ def _stray(environment: Environment, event: Event, now: datetime) -> Decision:
 
 
 def _stopped(environment: Environment, event: Event, now: datetime) -> Decision:
-    stopped = replace(environment, retries=0, restarts=0).with_phase(
-        EnvironmentPhase.STOPPED, now, environment.stop_reason or "Stopped."
-    )
+    message = environment.stop_reason or "Stopped."
+    stopped = replace(environment, retries=0, restarts=0).with_phase(EnvironmentPhase.STOPPED, now, message)
     return _follow_desire(stopped, event, now)
 
 
@@ -367,6 +383,7 @@ def _table() -> dict[tuple[EnvironmentPhase, type[Event]], Rule]:
         (phase.CONFIGURING, TerminalReady): _ready,
         (phase.CONFIGURING, OperationFailed): _start_failed,
         (phase.CONFIGURING, DeadlinePassed): _start_overdue,
+        (phase.RUNNING, ContainerUpdated): _updated,
         (phase.RUNNING, OperationFailed): _watch_again,
         (phase.STOPPING, ContainerStopped): _stopped,
         (phase.STOPPED, ContainerObserved): _stray,

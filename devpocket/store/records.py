@@ -23,7 +23,7 @@ def environment_to_document(environment: Environment) -> Document:
     The name is given up as soon as the environment is to be deleted, so that it can be used again at once.
     """
     document = to_document(environment)
-    document["settled"] = environment.is_settled
+    document["settled"] = not environment.needs_driving
     if environment.desired is not DesiredState.DELETED:
         document["name_key"] = environment.name_key
     return document

@@ -24,6 +24,7 @@ from devpocket.domain.lifecycle import (
     ContainerObserved,
     ContainerStarted,
     ContainerStopped,
+    ContainerUpdated,
     DeadlinePassed,
     DeleteContainer,
     DesiredChanged,
@@ -43,6 +44,7 @@ from devpocket.domain.lifecycle import (
     RetryLater,
     StopContainer,
     TerminalReady,
+    UpdateContainer,
     decide,
 )
 from devpocket.errors import InvalidStateError, NotFoundError
@@ -53,6 +55,7 @@ Phase = EnvironmentPhase
 
 _EXAMPLES: dict[type[Event], Event] = {
     ContainerObserved: ContainerObserved(running=True),
+    ContainerUpdated: ContainerUpdated(revision=1),
     InstallationFailed: InstallationFailed("no"),
     OperationFailed: OperationFailed("no", transient=False),
 }
@@ -161,6 +164,30 @@ def test_a_restart_stops_and_starts():
     starting, instructions = follow(stopping, ContainerStopped())
     assert (starting.phase, instructions) == (Phase.PROVISIONING, (EnsureContainer(),))
     assert starting.booted == starting.boot == 2
+
+
+def test_other_limits_reach_a_running_container_and_a_newer_change_is_not_taken_for_done():
+    wider = replace(RUNNING, revision=2)
+    assert wider.is_settled
+    assert wider.needs_driving
+    for event in (DesiredChanged(), OwnershipTaken(), RetryDue()):
+        assert follow(wider, event) == (wider, (UpdateContainer(2),))
+    assert follow(replace(wider, revision=3), ContainerUpdated(2))[0].needs_driving
+    assert not follow(wider, ContainerUpdated(2))[0].needs_driving
+
+
+def test_other_limits_that_come_during_a_start_are_given_after_it():
+    starting, _ = follow(an_environment(), DesiredChanged(), ContainerStarted(), InstallationSucceeded())
+    ready, instructions = follow(replace(starting, revision=2), TerminalReady())
+    assert (ready.phase, instructions) == (Phase.RUNNING, (UpdateContainer(2),))
+
+
+def test_a_container_that_starts_has_the_limits_of_that_moment():
+    stopped, _ = follow(commands.stop(RUNNING, NOW), DesiredChanged(), ContainerStopped())
+    wider = replace(stopped, revision=2)
+    assert not wider.needs_driving
+    started, instructions = follow(commands.start(wider, NOW), DesiredChanged(), ContainerStarted(), TerminalReady())
+    assert (started.needs_driving, instructions) == (False, ())
 
 
 def test_a_start_during_a_stop_starts_afterwards():
