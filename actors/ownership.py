@@ -25,7 +25,7 @@ class Ownership:
         if self.lease is None:
             self.lease = await self._ports.store.acquire_lease(self._id, self._ports.process_id, self._ttl_s)
             if self.lease is not None:
-                self._ports.metrics.lease_taken()
+                self._ports.metrics.lease_taken(over=self.lease.is_inherited)
         return self.lease
 
     async def keep(self, lease: Lease, lost: Callable[[], None]) -> None:

@@ -10,7 +10,7 @@ them is safe: a change is made whole or not at all, though a cancelled caller ca
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -112,6 +112,8 @@ class Lease:
     owner: str
     fence: int
     held_until: datetime
+    is_inherited: bool = field(default=False, compare=False)
+    """Just acquired, from an owner that let it run out instead of releasing it."""
 
 
 @dataclass(frozen=True, slots=True)

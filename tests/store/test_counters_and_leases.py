@@ -90,7 +90,7 @@ async def test_a_lease_that_ran_out_is_lost_for_good(store: Store, clock: Movabl
     assert await store.live_leases(["e"]) == {}
     assert [expired.id for expired in await store.expired_leases()] == ["e"]
     taken = await _acquired(store, "q")
-    assert taken.fence == 2
+    assert (taken.fence, taken.is_inherited) == (2, True)
     assert await store.renew_lease(lease, 15) is None
     assert await store.release_lease(lease) is False
     assert await store.forget_lease(lease) is False
@@ -109,7 +109,8 @@ async def test_a_released_lease_is_free_at_once_and_its_fence_goes_on(store: Sto
     assert await store.live_leases(["e"]) == {}
     clock.advance(365 * 86400)
     assert await store.expired_leases() == []
-    assert (await _acquired(store, "q")).fence == 2
+    taken = await _acquired(store, "q")
+    assert (taken.fence, taken.is_inherited) == (2, False)
 
 
 async def test_forgetting_a_lease_leaves_no_document(store: Store) -> None:

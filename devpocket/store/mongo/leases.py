@@ -25,8 +25,8 @@ class Leases:
         """Take a free or ended lease, else make the first one, else keep one's own."""
         free = {"_id": lease_id, "$or": [{"held_until": None}, {"held_until": {"$lte": now}}]}
         taking = {"$set": {"owner": owner, "held_until": held_until}, "$inc": {"fence": 1}}
-        if taken := await self._change(free, taking):
-            return taken
+        if former := await self._link.call(lambda _: self._leases.find_one_and_update(free, taking)):
+            return Lease(lease_id, owner, former["fence"] + 1, held_until, is_inherited=former["owner"] is not None)
         if await self._insert(Lease(lease_id, owner, 1, held_until)):
             return Lease(lease_id, owner, 1, held_until)
         own = {"_id": lease_id, "owner": owner, "held_until": {"$gt": now}}

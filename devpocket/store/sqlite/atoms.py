@@ -74,7 +74,8 @@ def acquire_lease(
         if document["owner"] != owner:
             return None
         return _hold(connection, Lease(lease_id, owner, document["fence"], held_until), now)
-    return _hold(connection, Lease(lease_id, owner, document["fence"] + 1 if document else 1, held_until), now)
+    fence, inherited = (document["fence"] + 1, document["owner"] is not None) if document else (1, False)
+    return _hold(connection, Lease(lease_id, owner, fence, held_until, inherited), now)
 
 
 def renew_lease(connection: sqlite3.Connection, lease: Lease, held_until: datetime, now: datetime) -> Lease | None:
