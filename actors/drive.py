@@ -57,9 +57,10 @@ class Drive:
         """Whether an instruction is being performed."""
         return self._operation is not None
 
-    async def take_over(self, environment: Environment) -> bool:
+    async def take_over(self, environment: Environment, *, is_abandoned: bool) -> bool:
         """Become the owner where there is something to drive and nobody else does; tell whether this is one now."""
-        if environment.is_settled and environment.phase is not EnvironmentPhase.RUNNING:
+        is_at_rest = environment.is_settled and environment.phase is not EnvironmentPhase.RUNNING
+        if is_at_rest and not is_abandoned:
             return False
         lease = await self._ownership.acquire()
         if lease is None:

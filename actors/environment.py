@@ -65,6 +65,9 @@ _COMMANDS: Mapping[Command, Callable[[Environment, datetime], Environment]] = {
 class DriveEnvironment(Message[None]):
     """Take the environment over if nobody holds it, and go on with whatever is to be done."""
 
+    is_abandoned: bool = False
+    """Its owner died, perhaps with the last instruction undone: look even at one that is where it should be."""
+
 
 @dataclass(frozen=True, slots=True)
 class EventArrived(Message[None]):
@@ -217,13 +220,14 @@ class EnvironmentActor(LoopActor):
     # --- driving -----------------------------------------------------------------------------------------------------
 
     @handles(DriveEnvironment)
-    async def drive(self, _message: DriveEnvironment) -> None:
+    async def drive(self, message: DriveEnvironment) -> None:
         """Take over what nobody drives; the owner looks whether something else is wanted."""
         try:
             if self._drive.is_owner:
                 await self._drive.feed(DesiredChanged())
             else:
-                await self._drive.take_over(await self._records.get(self._id))
+                environment = await self._records.get(self._id)
+                await self._drive.take_over(environment, is_abandoned=message.is_abandoned)
         except NotFoundError:
             self._end()
         finally:

@@ -36,7 +36,7 @@ class Sweeps:
         """Drive environments that are on their way and have no owner, and those whose owner died."""
         expired = await self.ports.store.expired_leases(BATCH)
         orphaned = [lease.id for lease in expired if not await self._forget_if_useless(lease)]
-        return await self._drive_unowned(orphaned) + await self._drive_all_unowned("settled", False)
+        return await self._drive_unowned(orphaned, is_abandoned=True) + await self._drive_all_unowned("settled", False)
 
     async def _forget_if_useless(self, lease: Lease) -> bool:
         """Remove the lease of a dead process, or of an environment that is gone; tell whether it was one."""
@@ -67,11 +67,11 @@ class Sweeps:
             {phase: await count("phase", phase.value) for phase in EnvironmentPhase}
         )
 
-    async def _drive_unowned(self, ids: list[str]) -> int:
+    async def _drive_unowned(self, ids: list[str], *, is_abandoned: bool = False) -> int:
         owned = await self.ports.store.live_leases(ids) if ids else {}
         unowned = [environment_id for environment_id in dict.fromkeys(ids) if environment_id not in owned]
         for environment_id in unowned:
-            self.environments.tell(EnvironmentId(environment_id), DriveEnvironment())
+            self.environments.tell(EnvironmentId(environment_id), DriveEnvironment(is_abandoned))
         return len(unowned)
 
     async def orphans(self) -> int:
