@@ -86,8 +86,6 @@ class SweepKind(StrEnum):
     """Terminal sessions whose process died."""
     ACCOUNTS = "accounts"
     """Accounts whose removal was cut short."""
-    STUCK = "stuck"
-    """Environments in one phase beyond its deadline."""
     IDLE = "idle"
     """Environments stopped because nobody used them."""
 
