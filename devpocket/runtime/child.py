@@ -7,6 +7,8 @@ import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 
+from devpocket.runtime.output import OutputPipe
+
 _GROUP_POLL_S = 0.005
 
 
@@ -85,34 +87,29 @@ async def read_output(
     The command is killed with its group when it is not done by then, when it prints more, and when this is cancelled.
     Its diagnostics and exit status are ignored.
     """
-    process = await asyncio.create_subprocess_exec(
-        *argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=env,
-        pass_fds=pass_fds,
-        start_new_session=True,
-    )
     printed = bytearray()
-    try:
-        async with asyncio.timeout(deadline_s):
-            await _collect(process, printed, limit_bytes)
-    except TimeoutError:
-        return bytes(printed)
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await asyncio.shield(process.wait())
+    with OutputPipe() as pipe:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=subprocess.DEVNULL,
+            stdout=pipe.writer,
+            stderr=subprocess.DEVNULL,
+            env=env,
+            pass_fds=pass_fds,
+            start_new_session=True,
+        )
+        pipe.close_writer()
+        try:
+            async with asyncio.timeout(deadline_s):
+                while (room := limit_bytes - len(printed)) > 0 and (data := await pipe.read(room)):
+                    printed += data
+                if room > 0:
+                    await process.wait()
+        except TimeoutError:
+            return bytes(printed)
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                await asyncio.shield(process.wait())
     return bytes(printed)
-
-
-async def _collect(process: asyncio.subprocess.Process, printed: bytearray, limit_bytes: int) -> None:
-    """Add what ``process`` prints to ``printed``, until it ends or the limit is reached."""
-    while process.stdout is not None and (room := limit_bytes - len(printed)) > 0:
-        data = await process.stdout.read(room)
-        if not data:
-            await process.wait()
-            return
-        printed += data

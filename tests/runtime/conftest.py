@@ -9,7 +9,7 @@ from devpocket.clock import SystemClock
 from devpocket.runtime.local.configuration import LocalRuntimeSettings, NetworkMode
 from devpocket.runtime.local.driver import LocalRuntime
 from devpocket.runtime.port import Runtime
-from tests.runtime.local_tools import Notices, no_sandbox_reason
+from tests.runtime.local_tools import Notices, no_sandbox_reason, reap_all
 
 
 def make_local(data_dir: Path) -> Runtime:
@@ -24,10 +24,11 @@ RUNTIMES: dict[str, Callable[[Path], Runtime]] = {"local": make_local}
 
 
 @pytest.fixture(params=sorted(RUNTIMES))
-def make_runtime(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Runtime]:
+async def make_runtime(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Callable[[], Runtime]]:
     """Makes runtimes of one kind that share what they keep."""
     make = RUNTIMES[request.param]
-    return lambda: make(tmp_path / "data")
+    yield lambda: make(tmp_path / "data")
+    await reap_all()
 
 
 @pytest.fixture
@@ -72,3 +73,4 @@ async def start_local(tmp_path: Path, notices: Notices) -> AsyncIterator[Callabl
         for environment_id in await runtime.list_environments() if runtime._parts else []:
             await runtime.ensure_deleted(environment_id)
         await runtime.close()
+    await reap_all()

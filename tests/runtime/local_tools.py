@@ -21,11 +21,12 @@ PATIENCE_S = 20.0
 
 
 def make_spec(*commands: str, memory: str = "512Mi", storage: str = "1Gi", cpu: str = "1000m", **variables: str):
-    """Return what a new environment shall be."""
+    """Return what a new environment shall be; its id is in the command line of its sandbox, as the hostname."""
+    environment_id = EnvironmentId(new_id())
     return EnvironmentSpec(
-        environment_id=EnvironmentId(new_id()),
+        environment_id=environment_id,
         user_id=UserId(new_id()),
-        hostname="a-test",
+        hostname=f"a-test-{environment_id}",
         image="debian",
         limits=ResourceLimits(cpu=cpu, memory=memory, storage=storage),
         variables=variables,
@@ -99,6 +100,20 @@ def living(pattern: bytes) -> list[int]:
     return found
 
 
+async def reap_all() -> None:
+    """Reap what a runtime left to run that has been closed: it would have died, and they would be nobody's children."""
+
+    async def has_no_children() -> bool:
+        try:
+            while await asyncio.to_thread(os.waitpid, -1, os.WNOHANG) != (0, 0):
+                pass
+        except ChildProcessError:
+            return True
+        return False
+
+    await until(has_no_children)
+
+
 def uid_of(pid: int) -> int:
     """Return the host uid of a process."""
     return Path(f"/proc/{pid}").stat().st_uid
@@ -120,6 +135,11 @@ def command_line(pid: int) -> bytes:
 def on_host(*parts: str | Path) -> bool:
     """Tell whether there is such a file or folder on the host."""
     return Path(*parts).exists()
+
+
+def size_of(path: Path) -> int:
+    """Return the size of a file on the host."""
+    return path.stat().st_size
 
 
 @functools.cache

@@ -106,7 +106,7 @@ async def test_variables_hostname_and_user_are_the_environments_own(runtime):
     command = 'printf "%s|%s|%s|%s" "$GREETING" "$(hostname)" "$(whoami)" "$PWD"'
     await runtime.ensure_installation(replace(spec, startup_commands=(command,)), 1)
     text = (await installed(runtime, spec.environment_id)).text
-    assert 'it\'s "fine"\n$HOME|a-test|devpocket|/home/devpocket/workspace' in text
+    assert f'it\'s "fine"\n$HOME|{spec.hostname}|devpocket|/home/devpocket/workspace' in text
 
 
 async def test_a_variable_that_no_process_can_be_given_is_refused(runtime):

@@ -1,5 +1,6 @@
 """What an environment uses up is its own: the server and the others go on."""
 
+import asyncio
 import time
 from dataclasses import replace
 
@@ -8,8 +9,10 @@ import pytest
 from devpocket.domain.environments import ResourceLimits
 from devpocket.runtime.local import driver
 from devpocket.runtime.local.cgroups import Cgroups
-from devpocket.runtime.port import ContainerState
-from tests.runtime.local_tools import inside, installed, make_spec, outcome, until
+from devpocket.runtime.local.installation import KEPT_ATTEMPTS, LOG_BYTES
+from devpocket.runtime.local.storage import DiskSpace
+from devpocket.runtime.port import ContainerState, InstallationState
+from tests.runtime.local_tools import inside, installed, make_spec, outcome, sandbox_of, size_of, until
 
 MEBIBYTE = 1024 * 1024
 
@@ -173,3 +176,59 @@ async def test_larger_limits_reach_a_running_environment(runtime, pair):
     hostile, _ = pair
     await runtime.ensure_running(replace(hostile, limits=ResourceLimits(cpu="1", memory="256Mi", storage="512Mi")))
     await inside(runtime, hostile, "head -c 100M /dev/zero > ~/one")
+
+
+async def test_the_one_that_fills_the_disk_is_stopped_before_the_server_suffers(start_local, notices, monkeypatch):
+    free_bytes = 10**10
+
+    def space(_):
+        return DiskSpace(total_bytes=10**11, free_bytes=free_bytes)
+
+    monkeypatch.setattr(DiskSpace, "of", space)
+    runtime = await start_local(watch_s=0.05)
+    quiet, growing = make_spec(), make_spec()
+    for spec in (quiet, growing):
+        await runtime.ensure_running(spec)
+        await runtime.usage(spec.environment_id)
+    await inside(runtime, growing, "head -c 20M /dev/urandom > ~/data")
+    free_bytes = 10**9
+
+    async def is_stopped() -> bool:
+        return await runtime.observe(growing.environment_id) is ContainerState.STOPPED
+
+    await until(is_stopped)
+    assert await runtime.observe(quiet.environment_id) is ContainerState.RUNNING
+    assert notices.of(growing) == ["The disk of this server is nearly full: the environment was stopped."]
+
+
+async def test_the_log_of_an_installation_is_bounded(start_local, tmp_path):
+    runtime = await start_local()
+    spec = make_spec("echo first; yes | head -c 10000000; echo last")
+    await runtime.ensure_running(spec)
+    await runtime.ensure_installation(spec, 1)
+    progress = await installed(runtime, spec.environment_id)
+    assert progress.state is InstallationState.SUCCEEDED
+    log = tmp_path / "data" / "environments" / spec.environment_id / "logs" / "installation-1.log"
+    assert size_of(log) == LOG_BYTES + len("\n[More output is not kept.]\n")
+
+
+async def test_old_attempts_are_forgotten(start_local, tmp_path):
+    runtime = await start_local()
+    spec = make_spec("true")
+    await runtime.ensure_running(spec)
+    for attempt in range(1, 9):
+        await runtime.ensure_installation(spec, attempt)
+        await installed(runtime, spec.environment_id, attempt)
+    folder = tmp_path / "data" / "environments" / spec.environment_id
+    assert len(list((folder / "logs").glob("installation-*"))) == 2 * KEPT_ATTEMPTS
+    assert len(list((folder / "etc" / "startup").iterdir())) == KEPT_ATTEMPTS
+    assert (await runtime.installation(spec.environment_id, 8, 0)).state is InstallationState.SUCCEEDED
+
+
+async def test_two_server_processes_start_one_sandbox(start_local):
+    one, two = await start_local(), await start_local()
+    spec = make_spec()
+    await asyncio.gather(*(runtime.ensure_running(spec) for runtime in (one, two) for _ in range(4)))
+    assert sandbox_of(one, spec) == sandbox_of(two, spec)
+    await two.ensure_deleted(spec.environment_id)
+    assert await one.observe(spec.environment_id) is ContainerState.ABSENT

@@ -107,7 +107,7 @@ async def test_each_environment_has_all_its_own_ports(private):
         await private.ensure_running(spec)
         await inside(private, spec, f"(setsid perl -e '{LISTEN}' 8000 >/dev/null 2>&1 &); {WAIT} 8000")
     for spec in specs:
-        await inside(private, spec, 'exec 3<>/dev/tcp/127.0.0.1/8000; [ "$(cat <&3)" = a-test ]')
+        await inside(private, spec, f'exec 3<>/dev/tcp/127.0.0.1/8000; [ "$(cat <&3)" = {spec.hostname} ]')
 
 
 @needs_passt

@@ -1,14 +1,16 @@
 """Several server processes that start at the same time on one ``DATA_DIR``."""
 
 import asyncio
-import os
-import time
+
+import pytest
 
 from devpocket.clock import SystemClock
 from devpocket.ids import EnvironmentId
+from devpocket.runtime.local import preflight
 from devpocket.runtime.local.configuration import LocalRuntimeSettings, NetworkMode
 from devpocket.runtime.local.driver import LocalRuntime
-from devpocket.runtime.local.layout import TRIAL_S, Layout
+from devpocket.runtime.local.layout import Layout
+from tests.runtime.local_tools import living
 
 
 async def test_none_takes_the_trial_of_another_for_rubbish(start_local, tmp_path):
@@ -25,13 +27,28 @@ async def test_none_takes_the_trial_of_another_for_rubbish(start_local, tmp_path
     assert list((tmp_path / "data" / "trash").iterdir()) == []
 
 
-def test_a_trial_is_left_alone_until_it_is_old(tmp_path):
+def test_a_trial_is_not_taken_for_what_was_deleted(tmp_path):
     layout = Layout(tmp_path)
     layout.create()
     trial, deleted = layout.trash / EnvironmentId("a" * 24), layout.trash / f"{'b' * 24}-0123abcd"
     trial.mkdir()
     deleted.mkdir()
     assert layout.discarded() == [deleted]
-    long_ago = time.time() - TRIAL_S - 1
-    os.utime(trial, (long_ago, long_ago))
-    assert layout.discarded() == [trial, deleted]
+    assert [paths.root for paths in layout.trials()] == [trial]
+
+
+async def test_a_trial_that_a_dead_process_left_is_ended(start_local, tmp_path, monkeypatch):
+    ended: list[EnvironmentId] = []
+
+    async def die(environment_id, *_, **__):
+        ended.append(environment_id)
+        raise RuntimeError("the process dies")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(preflight, "end_sandbox", die)
+        with pytest.raises(RuntimeError, match="the process dies"):
+            await start_local()
+    assert len(living(ended[0].encode())) > 0
+    await start_local()
+    assert living(ended[0].encode()) == []
+    assert list((tmp_path / "data" / "trash").iterdir()) == []

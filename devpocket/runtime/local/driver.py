@@ -20,7 +20,7 @@ from devpocket.runtime.local.environments import Environments
 from devpocket.runtime.local.installing import Installer
 from devpocket.runtime.local.layout import Layout
 from devpocket.runtime.local.locks import EnvironmentLocks
-from devpocket.runtime.local.preflight import Preflight, check_tools, preflight
+from devpocket.runtime.local.preflight import Preflight, check_tools, clear_trials, preflight
 from devpocket.runtime.local.sandbox import Sandboxes
 from devpocket.runtime.local.spawning import Nursery
 from devpocket.runtime.local.terminals import Terminals
@@ -78,8 +78,12 @@ class LocalRuntime:
         await asyncio.to_thread(layout.create, walkable=self._settings.sandbox is SandboxMode.NONE)
         # One process after the other: what one tries out would be rubbish to the sweep of another.
         async with EnvironmentLocks(layout.locks).hold(STARTING):
-            self._parts = await self._make_parts(layout)
-            await self._parts.environments.sweep()
+            try:
+                self._parts = await self._make_parts(layout)
+                await self._parts.environments.sweep()
+            except BaseException:
+                await self.close()
+                raise
         for warning in self._parts.preflight.warnings:
             log.warning("local_runtime_warning", warning=warning)
         self._sweeping = asyncio.create_task(self._empty_trash(self._parts.environments), name="local runtime trash")
@@ -91,6 +95,7 @@ class LocalRuntime:
         check_tools()
         bubblewrap = await asyncio.to_thread(find_bubblewrap) if walls else None
         find = NamespaceFinder() if walls else MarkFinder()
+        await clear_trials(layout, find)
         cgroups = await asyncio.to_thread(find_cgroups, settings.data_dir)
         uids = UidPool(layout.uids, settings.uid_base)
         sandboxes = Sandboxes(settings, bubblewrap, cgroups, self._nursery, self._clock)

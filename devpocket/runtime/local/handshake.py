@@ -1,7 +1,6 @@
-"""The pipes between the server and a sandbox that is coming up: "up", then a word that lets it go on, then "ready"."""
+"""What the server and a sandbox that is coming up say: "up", then a word that lets it go on, then "ready"."""
 
 import asyncio
-import contextlib
 import json
 import os
 from types import TracebackType
@@ -12,15 +11,17 @@ _LINE_BYTES = 4096
 
 
 class Handshake:
-    """Both ends of three pipes. The far ends are handed to the new process, then closed here."""
+    """Both ends of two pipes, and a file for what bubblewrap tells. The far ends are closed here once handed over.
+
+    Not a third pipe: a bubblewrap that cannot tell, because the server was killed, leaves its child waiting for ever.
+    """
 
     def __init__(self) -> None:
         self.stdin_end, self._stdin = os.pipe2(os.O_CLOEXEC)
         self._stdout, self.stdout_end = os.pipe2(os.O_CLOEXEC)
-        self._info, self.info_end = os.pipe2(os.O_CLOEXEC)
-        self._open = {self.stdin_end, self._stdin, self._stdout, self.stdout_end, self._info, self.info_end}
-        for descriptor in (self._stdout, self._info):
-            os.set_blocking(descriptor, False)
+        self.info = os.memfd_create("sandbox", os.MFD_CLOEXEC)
+        self._open = {self.stdin_end, self._stdin, self._stdout, self.stdout_end, self.info}
+        os.set_blocking(self._stdout, False)
 
     def __enter__(self) -> "Handshake":
         return self
@@ -38,23 +39,18 @@ class Handshake:
 
     def close_far_ends(self) -> None:
         """Close what the new process has copies of, so that its end is seen here."""
-        for descriptor in (self.stdin_end, self.stdout_end, self.info_end):
+        for descriptor in (self.stdin_end, self.stdout_end):
             os.close(descriptor)
             self._open.discard(descriptor)
 
-    async def read_init(self) -> ProcessIdentity:
-        """Return the first process of the sandbox, as bubblewrap tells it; ValueError when it tells nothing."""
-        text = b""
-        while data := await self._read(self._info):
-            text += data
-            with contextlib.suppress(json.JSONDecodeError):
-                return ProcessIdentity.of(int(json.loads(text)["child-pid"]))
-        raise ValueError("no sandbox came up")
+    def read_init(self) -> ProcessIdentity:
+        """Return the first process of the sandbox, which is up; ValueError when bubblewrap has not told of it."""
+        return ProcessIdentity.of(int(json.loads(os.pread(self.info, _LINE_BYTES, 0))["child-pid"]))
 
     async def expect(self, line: bytes) -> None:
         """Wait until the first process says ``line``; ValueError when it says something else or has ended."""
         said = b""
-        while len(said) < len(line) and (data := await self._read(self._stdout)):
+        while len(said) < len(line) and (data := await self._read()):
             said += data
         if said != line:
             raise ValueError(f"said {said!r} instead of {line!r}")
@@ -63,19 +59,19 @@ class Handshake:
         """Let the sandbox go on; without this word it ends when this process does."""
         os.write(self._stdin, b"go\n")
 
-    async def _read(self, descriptor: int) -> bytes:
+    async def _read(self) -> bytes:
         """Return what comes next, ``b""`` at the end."""
         loop = asyncio.get_running_loop()
         while True:
             try:
-                return os.read(descriptor, _LINE_BYTES)
+                return os.read(self._stdout, _LINE_BYTES)
             except BlockingIOError:
                 readable = loop.create_future()
-                loop.add_reader(descriptor, _set, readable)
+                loop.add_reader(self._stdout, _set, readable)
                 try:
                     await readable
                 finally:
-                    loop.remove_reader(descriptor)
+                    loop.remove_reader(self._stdout)
 
 
 def _set(future: "asyncio.Future[None]") -> None:

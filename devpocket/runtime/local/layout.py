@@ -12,15 +12,11 @@ locks/                    one file per environment that is being changed
 
 import os
 import secrets
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from devpocket.ids import EnvironmentId, is_id
 from devpocket.runtime.errors import DriverError
-
-TRIAL_S = 60.0
-"""Longer than any environment that is only tried out lives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +102,9 @@ class Layout:
             return None
 
     def discarded(self) -> list[Path]:
-        """Return what lies in the trash; not what another process is just trying out there (see preflight.py)."""
-        return sorted(path for path in self.trash.iterdir() if not is_id(path.name) or _is_older(path, TRIAL_S))
+        """Return what lies in the trash, without what is only tried out there."""
+        return sorted(path for path in self.trash.iterdir() if not is_id(path.name))
 
-
-def _is_older(path: Path, age_s: float) -> bool:
-    try:
-        return time.time() - path.stat().st_mtime > age_s
-    except FileNotFoundError:
-        return False
+    def trials(self) -> list[EnvironmentPaths]:
+        """Return the environments that are only tried out, or were when a process died (see preflight.py)."""
+        return [EnvironmentPaths(path) for path in sorted(self.trash.iterdir()) if is_id(path.name)]

@@ -1,9 +1,10 @@
 """Trying out, before anybody relies on it, whether this machine can hold environments, and with which network."""
 
+import asyncio
 import contextlib
 import shutil
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from devpocket.domain.environments import EnvironmentSpec, ResourceLimits
@@ -15,7 +16,7 @@ from devpocket.runtime.local.configuration import LocalRuntimeSettings, NetworkM
 from devpocket.runtime.local.ending import end_sandbox
 from devpocket.runtime.local.layout import EnvironmentPaths, Layout
 from devpocket.runtime.local.network import fall_back, missing_for_private, resolver_file
-from devpocket.runtime.local.record import EnvironmentRecord, SandboxRecord
+from devpocket.runtime.local.record import EnvironmentRecord, SandboxRecord, read_record, write_record
 from devpocket.runtime.local.sandbox import Sandboxes
 from devpocket.runtime.local.spawning import run
 from devpocket.runtime.local.storage import remove_tree
@@ -80,6 +81,15 @@ async def preflight(
     return Preflight(NetworkMode.HOST, (warning,))
 
 
+async def clear_trials(layout: Layout, find: ProcessFinder) -> None:
+    """End and remove what processes that died were trying out. Only while no other process can be trying."""
+    for paths in await asyncio.to_thread(layout.trials):
+        record = await asyncio.to_thread(read_record, paths.record)
+        if record is not None and record.sandbox is not None:
+            await end_sandbox(EnvironmentId(paths.root.name), record.sandbox, find, grace_s=0.0)
+        await remove_tree(paths.root)
+
+
 def _without_walls(settings: LocalRuntimeSettings, layout: Layout) -> Preflight:
     if settings.network in (NetworkMode.PRIVATE, NetworkMode.NONE):
         raise ConfigurationError(f"LOCAL_NETWORK={settings.network} needs a sandbox, and LOCAL_SANDBOX is none")
@@ -108,17 +118,18 @@ async def _try(layout: Layout, sandboxes: Sandboxes, find: ProcessFinder, uid: i
     """Start, enter and end an environment in the trash, where a crash leaves nothing that counts."""
     environment_id = EnvironmentId(new_id())
     paths = EnvironmentPaths(layout.trash / environment_id)
-    record = EnvironmentRecord(uid=uid, hostname="preflight", limits=_LIMITS)
-    spec = EnvironmentSpec(environment_id, UserId(""), "preflight", "", _LIMITS, {}, ())
+    spec = EnvironmentSpec(environment_id, UserId(""), f"preflight-{environment_id}", "", _LIMITS, {}, ())
+    record = EnvironmentRecord(uid=uid, hostname=spec.hostname, limits=_LIMITS)
     sandbox: SandboxRecord | None = None
     try:
         layout.create_environment(paths, uid)
         write_system_files(
             paths, spec, variables_of(spec, home=sandboxes.home(paths)), resolver_file(network)[0], gid_of(uid)
         )
-        sandbox = await sandboxes.start(paths, record, network, lambda _: None)
-        record = EnvironmentRecord(uid=uid, hostname="preflight", limits=_LIMITS, sandbox=sandbox)
-        with sandboxes.entering(paths, record) as entry:
+        sandbox = await sandboxes.start(
+            paths, record, network, lambda sandbox: write_record(paths.record, replace(record, sandbox=sandbox))
+        )
+        with sandboxes.entering(paths, replace(record, sandbox=sandbox)) as entry:
             result = await run([*entry.argv, "id", "-u"], deadline_s=10.0, pass_fds=entry.pass_fds)
         if result.exit_code != 0:
             raise DriverError("The sandbox cannot be entered.", detail=result.text[-500:])

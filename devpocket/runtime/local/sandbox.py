@@ -100,9 +100,9 @@ class Sandboxes:
             pipes = undo.enter_context(Handshake())
             outer = ProcessIdentity.of(self._spawn(paths, record, network, pipes, groups=groups, log=log.fileno()))
             undo.callback(outer.kill)
-            init = outer if self._bubblewrap is None else await pipes.read_init()
-            undo.callback(init.kill)
             await pipes.expect(b"up\n")
+            init = outer if self._bubblewrap is None else pipes.read_init()
+            undo.callback(init.kill)
             sandbox = SandboxRecord(init=init, network=network.value, started_at=self._clock.now(), groups=groups)
             if network is NetworkMode.PRIVATE:
                 passt = await attach_passt(init, record.uid, self._nursery, log.fileno())
@@ -128,9 +128,9 @@ class Sandboxes:
         """Start the first process and return its pid out here."""
         limits = self._limit_argv(record, full=False)
         init = [*limits, "bash", "-p", f"{self.files(paths)}/init", self.home(paths)]
-        argv = [*_sh(_JOIN_SCRIPT, groups), *self._enclose_argv(paths, record, network, pipes.info_end), *init]
+        argv = [*_sh(_JOIN_SCRIPT, groups), *self._enclose_argv(paths, record, network, pipes.info), *init]
         pid = self._nursery.spawn(
-            argv, stdin=pipes.stdin_end, stdout=pipes.stdout_end, stderr=log, pass_fds=(pipes.info_end,)
+            argv, stdin=pipes.stdin_end, stdout=pipes.stdout_end, stderr=log, pass_fds=(pipes.info,)
         )
         pipes.close_far_ends()
         return pid

@@ -9,6 +9,8 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from devpocket.runtime.output import OutputPipe
+
 HOST_VARIABLES = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 """The whole environment of what runs out here on behalf of an environment.
 
@@ -94,25 +96,29 @@ async def run(
     Then, and when this is cancelled, it is killed with its whole group, which reaches what it has entered into a
     sandbox, too.
     """
-    process = await asyncio.create_subprocess_exec(
-        *argv,
-        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT if with_complaints else subprocess.DEVNULL,
-        env=HOST_VARIABLES,
-        cwd="/",
-        pass_fds=pass_fds,
-        start_new_session=True,
-    )
-    feeding = asyncio.create_task(_feed(process, stdin)) if stdin is not None else None
-    try:
-        async with asyncio.timeout(deadline_s):
-            output = await _read(process, limit_bytes)
-            return CommandResult(await process.wait(), output)
-    finally:
-        if feeding is not None:
-            feeding.cancel()
-        await asyncio.shield(_end(process))
+    with OutputPipe() as pipe:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=pipe.writer,
+            stderr=subprocess.STDOUT if with_complaints else subprocess.DEVNULL,
+            env=HOST_VARIABLES,
+            cwd="/",
+            pass_fds=pass_fds,
+            start_new_session=True,
+        )
+        pipe.close_writer()
+        feeding = asyncio.create_task(_feed(process, stdin)) if stdin is not None else None
+        try:
+            async with asyncio.timeout(deadline_s):
+                output = await _read(pipe, limit_bytes)
+                return CommandResult(await process.wait(), output)
+        except BaseException:
+            await asyncio.shield(_end(process))
+            raise
+        finally:
+            if feeding is not None:
+                feeding.cancel()
 
 
 async def _feed(process: asyncio.subprocess.Process, data: bytes) -> None:
@@ -126,11 +132,10 @@ async def _feed(process: asyncio.subprocess.Process, data: bytes) -> None:
     stream.close()
 
 
-async def _read(process: asyncio.subprocess.Process, limit_bytes: int) -> bytes:
+async def _read(pipe: OutputPipe, limit_bytes: int) -> bytes:
     """Return the start of the output; the rest is read and forgotten, so that the process can end."""
-    stream = process.stdout
     output = bytearray()
-    while stream is not None and (data := await stream.read(64 * 1024)):
+    while data := await pipe.read():
         output += data[: limit_bytes - len(output)]
     return bytes(output)
 
