@@ -167,16 +167,11 @@ async def running_cluster(servers: int = 3, **variables: str) -> AsyncIterator[C
     """Give a cluster for the time of a ``with`` block; ``variables`` are further settings of its servers."""
     data_dir = _make_folder()
     settings = {
-        "PLANS_FILE": str(data_dir / "plans.yaml"),
         "LEASE_TTL": f"{LEASE_TTL_S:g}s",
         "SWEEP_INTERVAL": "500ms",
         "ORPHAN_SWEEP_INTERVAL": "2s",
         "IDLE_SWEEP_INTERVAL": "2s",
-        "LOCAL_NETWORK": "none",
-        "TRUSTED_PROXIES": "127.0.0.1",
-        "RATE_LIMIT_MAX_REQUESTS": "1000000",
-        "AUTH_RATE_LIMIT_MAX_REQUESTS": "1000000",
-        "SOCKETS_PER_USER": "50",
+        **shared_settings(data_dir),
         **variables,
     }
     async with AsyncExitStack() as stack:
@@ -193,5 +188,18 @@ def _make_folder() -> Path:
     # Not below pytest's own folder, which only root may pass: environments do not run as root.
     folder = Path(tempfile.mkdtemp(prefix="devpocket-cluster-"))
     folder.chmod(0o711)
-    (folder / "plans.yaml").write_text(_PLANS)
     return folder
+
+
+def shared_settings(folder: Path) -> dict[str, str]:
+    """Return settings under which clients are limited by nothing but the plan, whose file is written to ``folder``."""
+    plans = folder / "plans.yaml"
+    plans.write_text(_PLANS)
+    return {
+        "PLANS_FILE": str(plans),
+        "LOCAL_NETWORK": "none",
+        "TRUSTED_PROXIES": "127.0.0.1",
+        "RATE_LIMIT_MAX_REQUESTS": "1000000",
+        "AUTH_RATE_LIMIT_MAX_REQUESTS": "1000000",
+        "SOCKETS_PER_USER": "50",
+    }

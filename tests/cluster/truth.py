@@ -133,8 +133,8 @@ class Truth:
         return found
 
     def _leaks(self) -> list[str]:
-        ids = set(self.environments)
-        running = {each.id for each in self.environments.values() if each.desired is DesiredState.RUNNING}
+        ids: set[str] = set(self.environments)
+        running: set[str] = {each.id for each in self.environments.values() if each.desired is DesiredState.RUNNING}
         taken = {member for members in self.slots.values() for member in members}
         expected: dict[str, tuple[set[str], set[str]]] = {
             "slots": (taken, {slot_member(each) for each in self.environments.values()}),

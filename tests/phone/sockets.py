@@ -130,9 +130,11 @@ class PhoneSocket:
         assert self._reader
         await self._reader
 
-    async def wait_for(self, kind: str, patience_s: float = PATIENCE_S) -> Message:
-        """Return the first message of that kind, waiting for it."""
-        found = await self._until(lambda: [m for m in self.messages if m["type"] == kind], kind, patience_s)
+    async def wait_for(self, kind: str, patience_s: float = PATIENCE_S, *, number: int = 1) -> Message:
+        """Return the first message of that kind, or the one with that ``number`` from 1, waiting for it."""
+        found = await self._until(
+            lambda: [m for m in self.messages if m["type"] == kind][number - 1 :], kind, patience_s
+        )
         return found[0]
 
     async def wait_closed(self, patience_s: float = PATIENCE_S) -> tuple[int | None, str]:
