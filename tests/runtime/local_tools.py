@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 from devpocket.domain.environments import EnvironmentSpec, ResourceLimits
@@ -114,9 +114,10 @@ async def reap_all() -> None:
     await until(has_no_children)
 
 
-def uid_of(pid: int) -> int:
-    """Return the host uid of a process."""
-    return Path(f"/proc/{pid}").stat().st_uid
+def uids_of(pids: Iterable[int]) -> set[int]:
+    """Return the host uids of those processes that have not ended."""
+    paths = (Path(f"/proc/{pid}") for pid in pids)
+    return {path.stat().st_uid for path in paths if path.exists()}
 
 
 def own_namespace(kind: str) -> str:
