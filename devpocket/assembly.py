@@ -182,8 +182,22 @@ def assemble(ports: Ports, keys: tuple[bytes, ...], *, owns_runtime: bool) -> As
         audit=audit,
         background=background,
     )
-    backend = Backend(
-        settings=settings,
+    backend = _backend(ports, users, environments, accounts, templates, limits)
+    sweeps = Sweeps(ports, environments, removal, owns_runtime=owns_runtime)
+    supervisor = Supervisor(ports, users, environments, samples, sweeps)
+    return Assembly(ports, backend, supervisor, outbox, passwords, google, background, journal)
+
+
+def _backend(
+    ports: Ports,
+    users: Directory[UserId],
+    environments: Directory[EnvironmentId],
+    accounts: Accounts,
+    templates: Templates,
+    limits: RateLimits,
+) -> Backend:
+    return Backend(
+        settings=ports.settings,
         clock=ports.clock,
         metrics=ports.metrics,
         users=users,
@@ -195,9 +209,6 @@ def assemble(ports: Ports, keys: tuple[bytes, ...], *, owns_runtime: bool) -> As
         limits=limits,
         settling=Settling(environments),
     )
-    sweeps = Sweeps(ports, environments, removal, owns_runtime=owns_runtime)
-    supervisor = Supervisor(ports, users, environments, samples, sweeps)
-    return Assembly(ports, backend, supervisor, outbox, passwords, google, background, journal)
 
 
 def _token_settings(settings: Settings, keys: tuple[bytes, ...]) -> TokenSettings:
