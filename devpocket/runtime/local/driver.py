@@ -62,6 +62,7 @@ class LocalRuntime:
         self._on_notice = on_notice or (lambda _id, _text: None)
         self._nursery = Nursery()
         self._sweeping: asyncio.Task[None] | None = None
+        self._cgroups: Cgroups | None = None
         self._parts: _Parts | None = None
 
     @property
@@ -96,7 +97,7 @@ class LocalRuntime:
         bubblewrap = await asyncio.to_thread(find_bubblewrap) if walls else None
         find = NamespaceFinder() if walls else MarkFinder()
         await clear_trials(layout, find)
-        cgroups = await asyncio.to_thread(find_cgroups, settings.data_dir)
+        cgroups = self._cgroups = await asyncio.to_thread(find_cgroups, settings.data_dir)
         uids = UidPool(layout.uids, settings.uid_base)
         sandboxes = Sandboxes(settings, bubblewrap, cgroups, self._nursery, self._clock)
         found = await preflight(settings, layout, sandboxes, find, uids.spare)
@@ -128,13 +129,14 @@ class LocalRuntime:
         """Let go of what this process holds. Environments go on running."""
         if self._parts is not None:
             await self._parts.watch.close()
-            self._parts.cgroups.close()
+        if self._cgroups is not None:
+            self._cgroups.close()
         if self._sweeping is not None:
             self._sweeping.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._sweeping
         self._nursery.close()
-        self._parts, self._sweeping = None, None
+        self._parts, self._cgroups, self._sweeping = None, None, None
 
     async def _empty_trash(self, environments: Environments) -> None:
         try:

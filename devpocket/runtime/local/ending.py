@@ -10,7 +10,7 @@ from pathlib import Path
 from devpocket.errors import UnavailableError
 from devpocket.ids import EnvironmentId
 from devpocket.runtime.local.accounting import ProcessFinder
-from devpocket.runtime.local.cgroups import remove_group
+from devpocket.runtime.local.cgroups import Cgroups, remove_group
 from devpocket.runtime.local.record import SandboxRecord
 
 _POLL_S = 0.01
@@ -41,6 +41,16 @@ async def remove_groups(sandbox: SandboxRecord, deadline: float) -> None:
     """Remove the control groups of a sandbox that has ended; the kernel may hold them for a moment."""
     while not _remove_groups(sandbox):
         await _pause(deadline, f"groups {sandbox.groups}")
+
+
+async def end_groups(cgroups: Cgroups, environment_id: EnvironmentId) -> None:
+    """Remove the control groups of an environment without a sandbox, and end what a start left in them.
+
+    Raises UnavailableError when something does not end within 10 s. Cancelling is safe.
+    """
+    deadline = time.monotonic() + _KILL_S
+    while not cgroups.remove(environment_id):
+        await _pause(deadline, "control groups without a sandbox")
 
 
 def _remove_groups(sandbox: SandboxRecord) -> bool:

@@ -15,7 +15,7 @@ from devpocket.runtime.errors import DriverError
 from devpocket.runtime.local import rlimits
 from devpocket.runtime.local.accounting import ProcessFinder
 from devpocket.runtime.local.configuration import NetworkMode
-from devpocket.runtime.local.ending import end_sandbox
+from devpocket.runtime.local.ending import end_groups, end_sandbox
 from devpocket.runtime.local.layout import EnvironmentPaths, Layout
 from devpocket.runtime.local.locks import EnvironmentLocks
 from devpocket.runtime.local.network import attach_passt, resolver_file
@@ -180,6 +180,8 @@ class Environments:
             discarded = await finish_in_thread(self.layout.discard, paths)
             if record is not None:
                 self._uids.release(record.uid, environment_id)
+            else:  # a creation that was cut off may have claimed one already
+                self._uids.release_all(environment_id)
             self._records.forget(paths.record)
             if discarded is not None:
                 await remove_tree(discarded)
@@ -189,6 +191,8 @@ class Environments:
         if record is not None and record.sandbox is not None:
             await end_sandbox(environment_id, record.sandbox, self._find, grace_s)
             await self._clear(environment_id, self.layout.of(environment_id), record)
+        else:  # a start that was cut off before its sandbox was written down leaves control groups
+            await end_groups(self.sandboxes.cgroups, environment_id)
         return record
 
     async def _clear(self, environment_id: EnvironmentId, paths: EnvironmentPaths, record: EnvironmentRecord) -> None:
