@@ -13,6 +13,7 @@ import pytest
 
 from devpocket.domain.terminals import TerminalSize
 from devpocket.ids import EnvironmentId
+from devpocket.runtime.local.cgroups import GroupLimits, find_cgroups
 from devpocket.runtime.local.identity import ProcessIdentity, boot_id, started_ticks
 from devpocket.runtime.local.record import read_record
 from devpocket.runtime.port import ContainerState, InstallationState
@@ -111,6 +112,22 @@ async def test_a_kill_in_the_middle_of_a_creation_is_mended(tmp_path, start_loca
         await runtime.ensure_deleted(found)
         assert living(found.encode()) == []
     assert list((tmp_path / "data" / "uids").iterdir()) == []
+
+
+@pytest.mark.parametrize("end", ["stop", "delete"])
+async def test_what_a_cut_off_start_left_goes_with_the_next_stop_or_deletion(tmp_path, start_local, end):
+    runtime = await start_local()
+    spec = make_spec()
+    cgroups = find_cgroups(tmp_path / "data")
+    cgroups.ensure(spec.environment_id, GroupLimits(500, 64 * 1024 * 1024, 50))
+    uid = tmp_path / "data" / "uids" / "300000"
+    uid.write_text(spec.environment_id)
+    if end == "stop":
+        await runtime.ensure_stopped(spec.environment_id)
+    else:
+        await runtime.ensure_deleted(spec.environment_id)
+        assert not uid.exists()
+    assert spec.environment_id not in cgroups.left_over()
 
 
 # --- whose pid is it ------------------------------------------------------------------------------------------------
