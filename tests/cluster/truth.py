@@ -135,14 +135,17 @@ class Truth:
     def _leaks(self) -> list[str]:
         ids: set[str] = set(self.environments)
         running: set[str] = {each.id for each in self.environments.values() if each.desired is DesiredState.RUNNING}
+        # One that was stopped before its first start was performed has nothing on the machine yet, or a part.
+        never = {each.id for each in self.environments.values() if not each.booted}
+        made = ids - (never - self.folders["environments"])
         taken = {member for members in self.slots.values() for member in members}
         expected: dict[str, tuple[set[str], set[str]]] = {
             "slots": (taken, {slot_member(each) for each in self.environments.values()}),
             "leases": (self.environment_leases - ids, set()),
             "sandboxes": (set(self.sandboxes), running),
-            "environments": (self.folders["environments"], ids),
+            "environments": (self.folders["environments"], made),
             "trash": (self.folders["trash"], set()),
-            "uids": (self.folders["uids"], ids if os.geteuid() == 0 else set()),
+            "uids": (self.folders["uids"], made if os.geteuid() == 0 else set()),
             "control groups": (self.folders["control groups"] - running, set()),
         }
         return [
