@@ -182,7 +182,9 @@ def assemble(ports: Ports, keys: tuple[bytes, ...], *, owns_runtime: bool) -> As
         audit=audit,
         background=background,
     )
-    backend = _backend(ports, users, environments, accounts, templates, limits)
+    backend = _backend(
+        ports, users=users, environments=environments, accounts=accounts, templates=templates, limits=limits
+    )
     sweeps = Sweeps(ports, environments, removal, owns_runtime=owns_runtime)
     supervisor = Supervisor(ports, users, environments, samples, sweeps)
     return Assembly(ports, backend, supervisor, outbox, passwords, google, background, journal)
@@ -190,6 +192,7 @@ def assemble(ports: Ports, keys: tuple[bytes, ...], *, owns_runtime: bool) -> As
 
 def _backend(
     ports: Ports,
+    *,
     users: Directory[UserId],
     environments: Directory[EnvironmentId],
     accounts: Accounts,
