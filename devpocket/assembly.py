@@ -47,7 +47,7 @@ from devpocket.mail.messages import Messages
 from devpocket.mail.outbox import Outbox, make_sender
 from devpocket.mail.settings import MailSettings
 from devpocket.metrics import Metrics
-from devpocket.runtime.local.configuration import LocalRuntimeSettings, NetworkMode, SandboxMode
+from devpocket.runtime.local.configuration import LocalRuntimeSettings
 from devpocket.runtime.local.driver import LocalRuntime
 from devpocket.runtime.port import Runtime
 from devpocket.settings import RuntimeKind, Settings
@@ -89,8 +89,8 @@ def make_runtime(settings: Settings, clock: Clock, on_notice: Notice | None = No
     local = LocalRuntimeSettings(
         data_dir=settings.server.data_dir,
         host=settings.server.host,
-        sandbox=SandboxMode(settings.runtime.sandbox.value),
-        network=NetworkMode(settings.runtime.network.value),
+        sandbox=settings.runtime.sandbox,
+        network=settings.runtime.network,
         uid_base=settings.runtime.uid_base,
         hidden_paths=(PROJECT,),
     )

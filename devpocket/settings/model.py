@@ -28,13 +28,16 @@ class LocalSandbox(StrEnum):
 
     BUBBLEWRAP = "bubblewrap"
     NONE = "none"
+    """Nothing: their processes see this machine. For trying things out where bubblewrap cannot run."""
 
 
 class LocalNetwork(StrEnum):
     """What a local environment sees of the network."""
 
     AUTO = "auto"
+    """Private where that works, else the host's, but only while the server listens on loopback."""
     PRIVATE = "private"
+    """Its own network behind passt: the internet works, the host's loopback cannot be reached."""
     HOST = "host"
     NONE = "none"
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from devpocket.clock import SystemClock
-from devpocket.runtime.local.configuration import LocalRuntimeSettings, NetworkMode
+from devpocket.runtime.local.configuration import LocalRuntimeSettings
 from devpocket.runtime.local.driver import LocalRuntime
 from devpocket.runtime.port import Runtime
+from devpocket.settings import LocalNetwork
 from tests.runtime.local_tools import Notices, no_sandbox_reason, reap_all
 
 
@@ -16,7 +17,7 @@ def make_local(data_dir: Path) -> Runtime:
     """Return a local runtime that has not been started."""
     if reason := no_sandbox_reason():
         pytest.skip(reason)
-    settings = LocalRuntimeSettings(data_dir=data_dir, network=NetworkMode.NONE, watch_s=0.2, stop_grace_s=1.0)
+    settings = LocalRuntimeSettings(data_dir=data_dir, network=LocalNetwork.NONE, watch_s=0.2, stop_grace_s=1.0)
     return LocalRuntime(settings, SystemClock())
 
 
@@ -58,7 +59,7 @@ async def start_local(tmp_path: Path, notices: Notices) -> AsyncIterator[Callabl
     async def start(**changes: object) -> LocalRuntime:
         defaults: dict[str, object] = {
             "data_dir": tmp_path / "data",
-            "network": NetworkMode.NONE,
+            "network": LocalNetwork.NONE,
             "watch_s": 0.2,
             "stop_grace_s": 1.0,
         }

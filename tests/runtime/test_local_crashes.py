@@ -23,12 +23,13 @@ SERVER = """
 import asyncio, json, sys
 from pathlib import Path
 from devpocket.clock import SystemClock
-from devpocket.runtime.local.configuration import LocalRuntimeSettings, NetworkMode
+from devpocket.runtime.local.configuration import LocalRuntimeSettings
+from devpocket.settings import LocalNetwork
 from devpocket.runtime.local.driver import LocalRuntime
 from tests.runtime.local_tools import make_spec
 
 async def main():
-    runtime = LocalRuntime(LocalRuntimeSettings(Path(sys.argv[1]), network=NetworkMode.NONE), SystemClock())
+    runtime = LocalRuntime(LocalRuntimeSettings(Path(sys.argv[1]), network=LocalNetwork.NONE), SystemClock())
     await runtime.start()
     for _ in range(int(sys.argv[2])):
         spec = make_spec("until [ -e ~/go ]; do sleep 0.02; done; echo went on")

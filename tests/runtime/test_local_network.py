@@ -12,8 +12,9 @@ import pytest
 
 from devpocket.errors import ConfigurationError
 from devpocket.runtime.local import network
-from devpocket.runtime.local.configuration import LocalRuntimeSettings, NetworkMode, SandboxMode
+from devpocket.runtime.local.configuration import LocalRuntimeSettings
 from devpocket.runtime.port import ContainerState
+from devpocket.settings import LocalNetwork, LocalSandbox
 from tests.runtime.local_tools import inside, make_spec, no_private_network_reason, outcome, sandbox_of, until
 
 needs_passt = pytest.mark.skipif(bool(no_private_network_reason()), reason=no_private_network_reason() or "works")
@@ -22,7 +23,7 @@ CONNECT = "exec 3<>/dev/tcp/{address}/{port}"
 
 @pytest.fixture
 async def private(start_local):
-    return await start_local(network=NetworkMode.PRIVATE)
+    return await start_local(network=LocalNetwork.PRIVATE)
 
 
 @contextlib.contextmanager
@@ -143,7 +144,7 @@ async def test_a_network_that_was_lost_comes_back_and_ends_with_its_environment(
 
 
 async def test_none_has_no_way_out(start_local):
-    runtime = await start_local(network=NetworkMode.NONE)
+    runtime = await start_local(network=LocalNetwork.NONE)
     spec = make_spec()
     await runtime.ensure_running(spec)
     assert (await inside(runtime, spec, "grep -c : /proc/net/dev")) == "1"
@@ -153,7 +154,7 @@ async def test_none_has_no_way_out(start_local):
 
 
 async def test_host_is_the_hosts_and_says_so(start_local):
-    runtime = await start_local(network=NetworkMode.HOST)
+    runtime = await start_local(network=LocalNetwork.HOST)
     assert (await runtime.check()).warnings != ()
     spec = make_spec()
     await runtime.ensure_running(spec)
@@ -170,30 +171,30 @@ async def test_host_is_the_hosts_and_says_so(start_local):
 
 @needs_passt
 async def test_auto_is_private_where_that_works(start_local):
-    runtime = await start_local(network=NetworkMode.AUTO, host="0.0.0.0")  # noqa: S104
+    runtime = await start_local(network=LocalNetwork.AUTO, host="0.0.0.0")  # noqa: S104
     assert (await runtime.check()).network == "private"
 
 
 @pytest.mark.parametrize("reason", ["passt is not installed: apt-get install passt", "/dev/net/tun does not exist"])
 async def test_auto_falls_back_to_the_hosts_only_on_loopback(start_local, monkeypatch, reason):
     monkeypatch.setattr("devpocket.runtime.local.preflight.missing_for_private", lambda: reason)
-    runtime = await start_local(network=NetworkMode.AUTO, host="localhost")
+    runtime = await start_local(network=LocalNetwork.AUTO, host="localhost")
     health = await runtime.check()
     assert health.network == "host"
     assert reason in health.warnings[0]
     for host in ("0.0.0.0", "::", "192.0.2.1", "example.org"):  # noqa: S104
         with pytest.raises(ConfigurationError, match=r"passt|tun"):
-            await start_local(network=NetworkMode.AUTO, host=host)
+            await start_local(network=LocalNetwork.AUTO, host=host)
     with pytest.raises(ConfigurationError, match="LOCAL_NETWORK=private"):
-        await start_local(network=NetworkMode.PRIVATE)
+        await start_local(network=LocalNetwork.PRIVATE)
 
 
 async def test_without_a_sandbox_there_is_no_private_network(start_local):
-    for mode in (NetworkMode.PRIVATE, NetworkMode.NONE):
+    for mode in (LocalNetwork.PRIVATE, LocalNetwork.NONE):
         with pytest.raises(ConfigurationError, match="LOCAL_SANDBOX"):
-            await start_local(network=mode, sandbox=SandboxMode.NONE)
+            await start_local(network=mode, sandbox=LocalSandbox.NONE)
     with pytest.raises(ConfigurationError, match="there is no sandbox"):
-        await start_local(network=NetworkMode.AUTO, sandbox=SandboxMode.NONE, host="0.0.0.0")  # noqa: S104
+        await start_local(network=LocalNetwork.AUTO, sandbox=LocalSandbox.NONE, host="0.0.0.0")  # noqa: S104
 
 
 @pytest.mark.parametrize(
@@ -210,16 +211,16 @@ def test_a_resolver_on_the_host_itself_is_carried_over(monkeypatch, tmp_path):
     monkeypatch.setattr(network, "_RESOLV_CONF", resolv)
     monkeypatch.setattr(network, "_UPSTREAM_RESOLV_CONF", tmp_path / "upstream")
     resolv.write_text("nameserver 127.0.0.53\nsearch example.org\noptions edns0\n")
-    text, carried = network.resolver_file(NetworkMode.PRIVATE)
+    text, carried = network.resolver_file(LocalNetwork.PRIVATE)
     assert carried
     assert text == f"nameserver {network.FORWARDED_RESOLVER}\nsearch example.org\noptions edns0\n"
-    assert network.resolver_file(NetworkMode.HOST) == (resolv.read_text(), False)
+    assert network.resolver_file(LocalNetwork.HOST) == (resolv.read_text(), False)
 
     (tmp_path / "upstream").write_text("nameserver 192.0.2.53\nnameserver ::1\n")
-    assert network.resolver_file(NetworkMode.PRIVATE) == ("nameserver 192.0.2.53\n", False)
+    assert network.resolver_file(LocalNetwork.PRIVATE) == ("nameserver 192.0.2.53\n", False)
     resolv.write_text("nameserver 198.51.100.1\n# a comment\n")
-    assert network.resolver_file(NetworkMode.PRIVATE) == ("nameserver 198.51.100.1\n", False)
-    assert "nameserver" not in network.resolver_file(NetworkMode.NONE)[0]
+    assert network.resolver_file(LocalNetwork.PRIVATE) == ("nameserver 198.51.100.1\n", False)
+    assert "nameserver" not in network.resolver_file(LocalNetwork.NONE)[0]
 
 
 def test_what_is_missing_is_named_with_what_to_do(monkeypatch, tmp_path):
@@ -236,7 +237,7 @@ def test_what_is_missing_is_named_with_what_to_do(monkeypatch, tmp_path):
 def test_settings_default_to_the_safe_choice(tmp_path):
     settings = LocalRuntimeSettings(data_dir=tmp_path)
     assert (settings.network, settings.sandbox, settings.host) == (
-        NetworkMode.AUTO,
-        SandboxMode.BUBBLEWRAP,
+        LocalNetwork.AUTO,
+        LocalSandbox.BUBBLEWRAP,
         "127.0.0.1",
     )

@@ -13,10 +13,10 @@ from devpocket.ids import EnvironmentId
 from devpocket.runtime.local import bubblewrap, preflight
 from devpocket.runtime.local.bubblewrap import find_bubblewrap, hidden_below_system
 from devpocket.runtime.local.cgroups import CgroupsV2, GroupLimits, find_cgroups
-from devpocket.runtime.local.configuration import NetworkMode, SandboxMode
 from devpocket.runtime.local.layout import Layout
 from devpocket.runtime.local.uids import SLOTS, UidPool, choose_base
 from devpocket.runtime.port import ContainerState, InstallationState
+from devpocket.settings import LocalNetwork, LocalSandbox
 from tests.runtime.local_tools import inside, installed, living, make_spec, read_until, until
 
 ID, OTHER = EnvironmentId("0" * 24), EnvironmentId("1" * 24)
@@ -79,11 +79,11 @@ def short_dir():
 
 async def test_without_walls_a_long_path_is_refused(start_local, tmp_path):
     with pytest.raises(ConfigurationError, match="DATA_DIR is too long"):
-        await start_local(data_dir=tmp_path / ("x" * 100), sandbox=SandboxMode.NONE, network=NetworkMode.HOST)
+        await start_local(data_dir=tmp_path / ("x" * 100), sandbox=LocalSandbox.NONE, network=LocalNetwork.HOST)
 
 
 async def test_without_walls_it_warns_and_works(short_dir, start_local):
-    bare = await start_local(data_dir=short_dir, sandbox=SandboxMode.NONE, network=NetworkMode.HOST)
+    bare = await start_local(data_dir=short_dir, sandbox=LocalSandbox.NONE, network=LocalNetwork.HOST)
     assert "LOCAL_SANDBOX=none" in (await bare.check()).warnings[0]
     spec = make_spec("echo $HOME; pwd", GREETING="hello")
     await bare.ensure_running(spec)

@@ -8,8 +8,8 @@ import pytest
 from devpocket.domain.terminals import TerminalSize
 from devpocket.errors import UnavailableError
 from devpocket.runtime.local import spawning, storage
-from devpocket.runtime.local.configuration import NetworkMode
 from devpocket.runtime.port import ContainerState
+from devpocket.settings import LocalNetwork
 from tests.runtime.inside import open_descriptors
 from tests.runtime.local_tools import (
     inside,
@@ -138,7 +138,7 @@ async def test_processes_are_asked_before_they_are_killed(runtime):
 async def test_twenty_environments_leave_nothing(start_local, tmp_path, network):
     if network == "private" and no_private_network_reason():
         pytest.skip(no_private_network_reason())
-    runtime = await start_local(network=NetworkMode(network))
+    runtime = await start_local(network=LocalNetwork(network))
     before, descriptors = mounts(), open_descriptors()
     ids = []
     for _ in range(20 if network == "none" else 5):

@@ -7,15 +7,16 @@ import pytest
 from devpocket.clock import SystemClock
 from devpocket.ids import EnvironmentId
 from devpocket.runtime.local import preflight
-from devpocket.runtime.local.configuration import LocalRuntimeSettings, NetworkMode
+from devpocket.runtime.local.configuration import LocalRuntimeSettings
 from devpocket.runtime.local.driver import LocalRuntime
 from devpocket.runtime.local.layout import Layout
+from devpocket.settings import LocalNetwork
 from tests.runtime.local_tools import living
 
 
 async def test_none_takes_the_trial_of_another_for_rubbish(start_local, tmp_path):
-    await start_local(network=NetworkMode.NONE)  # skips where there are no sandboxes
-    settings = LocalRuntimeSettings(data_dir=tmp_path / "data", network=NetworkMode.NONE)
+    await start_local(network=LocalNetwork.NONE)  # skips where there are no sandboxes
+    settings = LocalRuntimeSettings(data_dir=tmp_path / "data", network=LocalNetwork.NONE)
     runtimes = [LocalRuntime(settings, SystemClock()) for _ in range(4)]
     try:
         await asyncio.gather(*(runtime.start() for runtime in runtimes))

@@ -1,27 +1,9 @@
 """What the local runtime is told: where it keeps things, how it encloses environments, and its deadlines."""
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 
-
-class SandboxMode(StrEnum):
-    """``LOCAL_SANDBOX``: what encloses an environment."""
-
-    BUBBLEWRAP = "bubblewrap"
-    NONE = "none"
-    """Nothing: its processes see this machine. For trying things out where bubblewrap cannot run."""
-
-
-class NetworkMode(StrEnum):
-    """``LOCAL_NETWORK``: what an environment reaches."""
-
-    AUTO = "auto"
-    """Private where that works, else the host's, but only while the server listens on loopback."""
-    PRIVATE = "private"
-    """Its own network behind passt: the internet works, the host's loopback cannot be reached."""
-    HOST = "host"
-    NONE = "none"
+from devpocket.settings import LocalNetwork, LocalSandbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +13,8 @@ class LocalRuntimeSettings:
     data_dir: Path
     host: str = "127.0.0.1"
     """The address that the server itself listens on; decides what ``auto`` may fall back to."""
-    sandbox: SandboxMode = SandboxMode.BUBBLEWRAP
-    network: NetworkMode = NetworkMode.AUTO
+    sandbox: LocalSandbox = LocalSandbox.BUBBLEWRAP
+    network: LocalNetwork = LocalNetwork.AUTO
     uid_base: int | None = None
     """First of the host uids that environments run under when the server is root; None picks a free range."""
     hidden_paths: tuple[Path, ...] = field(default=())

@@ -15,7 +15,7 @@ from devpocket.ids import EnvironmentId
 from devpocket.runtime.local.accounting import MarkFinder, NamespaceFinder
 from devpocket.runtime.local.bubblewrap import Bubblewrap, find_bubblewrap
 from devpocket.runtime.local.cgroups import Cgroups, find_cgroups
-from devpocket.runtime.local.configuration import LocalRuntimeSettings, SandboxMode
+from devpocket.runtime.local.configuration import LocalRuntimeSettings
 from devpocket.runtime.local.environments import Environments
 from devpocket.runtime.local.installing import Installer
 from devpocket.runtime.local.layout import Layout
@@ -28,6 +28,7 @@ from devpocket.runtime.local.uids import UidPool
 from devpocket.runtime.local.usage import UsageMeter
 from devpocket.runtime.local.watch import Notice, RunningEnvironment, Watch
 from devpocket.runtime.port import ContainerState, InstallationProgress, RuntimeHealth, Terminal, Usage
+from devpocket.settings import LocalSandbox
 
 log = structlog.get_logger(__name__)
 
@@ -76,7 +77,7 @@ class LocalRuntime:
     async def start(self) -> None:
         """Find out what this machine can do, find running environments again, begin to watch them."""
         layout = Layout(self._settings.data_dir)
-        await asyncio.to_thread(layout.create, walkable=self._settings.sandbox is SandboxMode.NONE)
+        await asyncio.to_thread(layout.create, walkable=self._settings.sandbox is LocalSandbox.NONE)
         # One process after the other: what one tries out would be rubbish to the sweep of another.
         async with EnvironmentLocks(layout.locks).hold(STARTING):
             try:
@@ -92,7 +93,7 @@ class LocalRuntime:
 
     async def _make_parts(self, layout: Layout) -> _Parts:
         settings = self._settings
-        walls = settings.sandbox is SandboxMode.BUBBLEWRAP
+        walls = settings.sandbox is LocalSandbox.BUBBLEWRAP
         check_tools()
         bubblewrap = await asyncio.to_thread(find_bubblewrap) if walls else None
         find = NamespaceFinder() if walls else MarkFinder()

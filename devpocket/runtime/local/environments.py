@@ -14,7 +14,6 @@ from devpocket.ids import EnvironmentId
 from devpocket.runtime.errors import DriverError
 from devpocket.runtime.local import rlimits
 from devpocket.runtime.local.accounting import ProcessFinder
-from devpocket.runtime.local.configuration import NetworkMode
 from devpocket.runtime.local.ending import end_groups, end_sandbox
 from devpocket.runtime.local.layout import EnvironmentPaths, Layout
 from devpocket.runtime.local.locks import EnvironmentLocks
@@ -27,6 +26,7 @@ from devpocket.runtime.local.system_files import variables_of, write_system_file
 from devpocket.runtime.local.threads import finish_in_thread
 from devpocket.runtime.local.uids import UidPool, gid_of
 from devpocket.runtime.port import ContainerState
+from devpocket.settings import LocalNetwork
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +42,7 @@ class Environments:
         sandboxes: Sandboxes,
         find: ProcessFinder,
         nursery: Nursery,
-        network: NetworkMode,
+        network: LocalNetwork,
         grace_s: float,
     ) -> None:
         self.layout = layout

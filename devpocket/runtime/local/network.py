@@ -18,11 +18,12 @@ from pathlib import Path
 
 from devpocket.errors import ConfigurationError
 from devpocket.runtime.errors import DriverError
-from devpocket.runtime.local.configuration import LocalRuntimeSettings, NetworkMode
+from devpocket.runtime.local.configuration import LocalRuntimeSettings
 from devpocket.runtime.local.identity import ProcessIdentity
 from devpocket.runtime.local.namespaces import open_namespaces
 from devpocket.runtime.local.spawning import Nursery
 from devpocket.runtime.local.uids import drop_argv
+from devpocket.settings import LocalNetwork
 
 INSTALL_HINT = "apt-get install passt"
 FORWARDED_RESOLVER = "169.254.53.53"
@@ -56,7 +57,7 @@ def fall_back(settings: LocalRuntimeSettings, reason: str) -> str:
 
     Raises ConfigurationError where that is not allowed: asked for, or a server that others can reach.
     """
-    if settings.network is NetworkMode.PRIVATE:
+    if settings.network is LocalNetwork.PRIVATE:
         raise ConfigurationError(f"LOCAL_NETWORK=private does not work here: {reason}")
     if not is_loopback(settings.host):
         raise ConfigurationError(
@@ -74,15 +75,15 @@ def is_loopback(host: str) -> bool:
     return host == "localhost"
 
 
-def resolver_file(network: NetworkMode) -> tuple[str, bool]:
+def resolver_file(network: LocalNetwork) -> tuple[str, bool]:
     """Return ``/etc/resolv.conf`` as it works inside, and whether :data:`FORWARDED_RESOLVER` has to be carried.
 
     In a private network, resolvers on the host's own addresses cannot be reached by those addresses.
     """
-    if network is NetworkMode.NONE:
+    if network is LocalNetwork.NONE:
         return "# no network\n", False
     lines = _lines(_RESOLV_CONF)
-    if network is NetworkMode.HOST:
+    if network is LocalNetwork.HOST:
         return "\n".join([*lines, ""]), False
     for candidate in (lines, _lines(_UPSTREAM_RESOLV_CONF)):
         usable = [line for line in candidate if not line.startswith("nameserver") or not _is_local(line)]
@@ -99,7 +100,7 @@ async def attach_passt(init: ProcessIdentity, uid: int, nursery: Nursery, log: i
     up within 10 s; nothing is left then, nor when this is cancelled.
     """
     with _descriptors(init) as (user, net):
-        forward = ["--dns-forward", FORWARDED_RESOLVER] if resolver_file(NetworkMode.PRIVATE)[1] else []
+        forward = ["--dns-forward", FORWARDED_RESOLVER] if resolver_file(LocalNetwork.PRIVATE)[1] else []
         paths = ["--userns", f"/proc/self/fd/{user}", "--netns", f"/proc/self/fd/{net}"]
         with open(os.devnull, "r+b", buffering=0) as null:  # noqa: ASYNC230, PTH123 - never waits
             pid = nursery.spawn(

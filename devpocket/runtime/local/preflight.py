@@ -12,7 +12,7 @@ from devpocket.errors import ConfigurationError, DevPocketError
 from devpocket.ids import EnvironmentId, UserId, new_id
 from devpocket.runtime.errors import DriverError
 from devpocket.runtime.local.accounting import ProcessFinder
-from devpocket.runtime.local.configuration import LocalRuntimeSettings, NetworkMode, SandboxMode
+from devpocket.runtime.local.configuration import LocalRuntimeSettings
 from devpocket.runtime.local.ending import end_sandbox
 from devpocket.runtime.local.layout import EnvironmentPaths, Layout
 from devpocket.runtime.local.network import fall_back, missing_for_private, resolver_file
@@ -23,6 +23,7 @@ from devpocket.runtime.local.storage import remove_tree
 from devpocket.runtime.local.system_files import variables_of, write_system_files
 from devpocket.runtime.local.uids import gid_of
 from devpocket.runtime.tmux import TmuxSession
+from devpocket.settings import LocalNetwork, LocalSandbox
 
 TOOLS = {"setpriv": "util-linux", "nsenter": "util-linux", "prlimit": "util-linux", "bash": "bash", "tmux": "tmux"}
 SOCKET_PATH_BYTES = 107
@@ -42,7 +43,7 @@ _NAMESPACE_HINTS = {
 class Preflight:
     """What was found out."""
 
-    network: NetworkMode
+    network: LocalNetwork
     """Never ``auto``."""
     warnings: tuple[str, ...]
 
@@ -59,26 +60,26 @@ async def preflight(
     settings: LocalRuntimeSettings, layout: Layout, sandboxes: Sandboxes, find: ProcessFinder, uid: int
 ) -> Preflight:
     """Start an empty environment and end it again; raises ConfigurationError with the reason when that fails."""
-    if settings.sandbox is SandboxMode.NONE:
+    if settings.sandbox is LocalSandbox.NONE:
         found = _without_walls(settings, layout)
-        await _need(_try(layout, sandboxes, find, uid, NetworkMode.HOST))
+        await _need(_try(layout, sandboxes, find, uid, LocalNetwork.HOST))
         return found
-    if settings.network in (NetworkMode.HOST, NetworkMode.NONE):
+    if settings.network in (LocalNetwork.HOST, LocalNetwork.NONE):
         await _need(_try(layout, sandboxes, find, uid, settings.network))
         warning = "LOCAL_NETWORK=host: environments reach this machine's loopback"
-        return Preflight(settings.network, (warning,) if settings.network is NetworkMode.HOST else ())
+        return Preflight(settings.network, (warning,) if settings.network is LocalNetwork.HOST else ())
     reason = missing_for_private()
     if not reason:
-        await _need(_try(layout, sandboxes, find, uid, NetworkMode.NONE))
+        await _need(_try(layout, sandboxes, find, uid, LocalNetwork.NONE))
         try:
-            await _try(layout, sandboxes, find, uid, NetworkMode.PRIVATE)
+            await _try(layout, sandboxes, find, uid, LocalNetwork.PRIVATE)
         except DevPocketError as error:
             reason = f"passt does not work here: {_last_line(error)}"
     if not reason:
-        return Preflight(NetworkMode.PRIVATE, ())
+        return Preflight(LocalNetwork.PRIVATE, ())
     warning = fall_back(settings, reason)
-    await _need(_try(layout, sandboxes, find, uid, NetworkMode.HOST))
-    return Preflight(NetworkMode.HOST, (warning,))
+    await _need(_try(layout, sandboxes, find, uid, LocalNetwork.HOST))
+    return Preflight(LocalNetwork.HOST, (warning,))
 
 
 async def clear_trials(layout: Layout, find: ProcessFinder) -> None:
@@ -91,18 +92,18 @@ async def clear_trials(layout: Layout, find: ProcessFinder) -> None:
 
 
 def _without_walls(settings: LocalRuntimeSettings, layout: Layout) -> Preflight:
-    if settings.network in (NetworkMode.PRIVATE, NetworkMode.NONE):
+    if settings.network in (LocalNetwork.PRIVATE, LocalNetwork.NONE):
         raise ConfigurationError(f"LOCAL_NETWORK={settings.network} needs a sandbox, and LOCAL_SANDBOX is none")
     warnings = [
         "LOCAL_SANDBOX=none: environments see this machine and each other; only for people whom you trust with it"
     ]
-    if settings.network is NetworkMode.AUTO:
+    if settings.network is LocalNetwork.AUTO:
         warnings.append(fall_back(settings, "there is no sandbox"))
     environment_id = EnvironmentId(new_id())
     socket = TmuxSession(environment_id, home=str(layout.of(environment_id).home)).socket
     if len(socket.encode()) > SOCKET_PATH_BYTES:
         raise ConfigurationError(f"DATA_DIR is too long for LOCAL_SANDBOX=none: {socket} has to be a socket's path")
-    return Preflight(NetworkMode.HOST, tuple(warnings))
+    return Preflight(LocalNetwork.HOST, tuple(warnings))
 
 
 async def _need(attempt: Awaitable[None]) -> None:
@@ -114,7 +115,7 @@ async def _need(attempt: Awaitable[None]) -> None:
         raise ConfigurationError(f"environments cannot be started here: {_last_line(error)}{hint}") from error
 
 
-async def _try(layout: Layout, sandboxes: Sandboxes, find: ProcessFinder, uid: int, network: NetworkMode) -> None:
+async def _try(layout: Layout, sandboxes: Sandboxes, find: ProcessFinder, uid: int, network: LocalNetwork) -> None:
     """Start, enter and end an environment in the trash, where a crash leaves nothing that counts."""
     environment_id = EnvironmentId(new_id())
     paths = EnvironmentPaths(layout.trash / environment_id)

@@ -12,7 +12,7 @@ from devpocket.ids import EnvironmentId
 from devpocket.runtime.errors import DriverError
 from devpocket.runtime.local.bubblewrap import Bubblewrap, hidden_below_system
 from devpocket.runtime.local.cgroups import Cgroups, GroupLimits
-from devpocket.runtime.local.configuration import LocalRuntimeSettings, NetworkMode
+from devpocket.runtime.local.configuration import LocalRuntimeSettings
 from devpocket.runtime.local.handshake import Handshake
 from devpocket.runtime.local.identity import ProcessIdentity
 from devpocket.runtime.local.layout import EnvironmentPaths
@@ -23,6 +23,7 @@ from devpocket.runtime.local.rlimits import limit_argv
 from devpocket.runtime.local.spawning import Nursery
 from devpocket.runtime.local.system_files import FILES, HOME
 from devpocket.runtime.local.uids import drop_argv
+from devpocket.settings import LocalNetwork
 
 _STAGE = "/mnt"
 # In a mount namespace of its own, so that nobody else sees it: the environment's user need not be able to walk the
@@ -72,7 +73,7 @@ class Sandboxes:
         self,
         paths: EnvironmentPaths,
         record: EnvironmentRecord,
-        network: NetworkMode,
+        network: LocalNetwork,
         write_down: Callable[[SandboxRecord], None],
     ) -> SandboxRecord:
         """Start the sandbox of an environment and return what is known of it, once it is really up.
@@ -91,7 +92,7 @@ class Sandboxes:
         self,
         paths: EnvironmentPaths,
         record: EnvironmentRecord,
-        network: NetworkMode,
+        network: LocalNetwork,
         write_down: Callable[[SandboxRecord], None],
         undo: contextlib.AsyncExitStack,
     ) -> SandboxRecord:
@@ -104,7 +105,7 @@ class Sandboxes:
             init = outer if self._bubblewrap is None else pipes.read_init()
             undo.callback(init.kill)
             sandbox = SandboxRecord(init=init, network=network.value, started_at=self._clock.now(), groups=groups)
-            if network is NetworkMode.PRIVATE:
+            if network is LocalNetwork.PRIVATE:
                 passt = await attach_passt(init, record.uid, self._nursery, log.fileno())
                 undo.callback(passt.kill)
                 sandbox = replace(sandbox, passt=passt)
@@ -119,7 +120,7 @@ class Sandboxes:
         self,
         paths: EnvironmentPaths,
         record: EnvironmentRecord,
-        network: NetworkMode,
+        network: LocalNetwork,
         pipes: Handshake,
         *,
         groups: Sequence[str],
@@ -136,7 +137,7 @@ class Sandboxes:
         return pid
 
     def _enclose_argv(
-        self, paths: EnvironmentPaths, record: EnvironmentRecord, network: NetworkMode, info: int
+        self, paths: EnvironmentPaths, record: EnvironmentRecord, network: LocalNetwork, info: int
     ) -> list[str]:
         if self._bubblewrap is None:
             return drop_argv(record.uid)
@@ -145,7 +146,7 @@ class Sandboxes:
             source=Path(_STAGE) if is_root else paths.root,
             hostname=record.hostname,
             memory_bytes=record.limits.memory_bytes,
-            own_network=network is not NetworkMode.HOST,
+            own_network=network is not LocalNetwork.HOST,
             hidden=hidden_below_system([self._settings.data_dir, *self._settings.hidden_paths]),
         )
         stage = [*_STAGE_ARGV, _STAGE_SCRIPT, "sh", str(paths.root)] if is_root else []

@@ -7,9 +7,9 @@ from devpocket.clock import Clock
 from devpocket.ids import EnvironmentId
 from devpocket.runtime.local.accounting import ProcessFinder, network_bytes, sum_up
 from devpocket.runtime.local.cgroups import Cgroups
-from devpocket.runtime.local.configuration import NetworkMode
 from devpocket.runtime.local.record import EnvironmentRecord, SandboxRecord
 from devpocket.runtime.port import Usage
+from devpocket.settings import LocalNetwork
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class UsageMeter:
         memory = self._cgroups.memory_bytes(environment_id)
         sums = sum_up(self._find(environment_id, sandbox), sandbox.init.pid, exact=memory is None)
         memory = sums.memory_bytes if memory is None else memory
-        network = network_bytes(sandbox.init.pid) if sandbox.network == NetworkMode.PRIVATE else None
+        network = network_bytes(sandbox.init.pid) if sandbox.network == LocalNetwork.PRIVATE else None
         now = self._clock.now()
         return Usage(
             measured_at=now,
