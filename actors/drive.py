@@ -9,7 +9,7 @@ from actors.journal import Journal
 from actors.ownership import Ownership
 from actors.ports import Ports
 from devpocket.domain.environments import Environment, EnvironmentPhase
-from devpocket.domain.lifecycle import Event, Instruction, OwnershipTaken, decide
+from devpocket.domain.lifecycle import Event, ForgetEnvironment, Instruction, OwnershipTaken, decide
 from devpocket.errors import NotFoundError
 from devpocket.ids import EnvironmentId
 from devpocket.store.environments import EnvironmentRecords
@@ -46,6 +46,7 @@ class Drive:
         self._lease_lost = lease_lost
         self._operation: asyncio.Task[None] | None = None
         self._serial = 0
+        self._forgets = False
 
     @property
     def is_owner(self) -> bool:
@@ -106,6 +107,7 @@ class Drive:
     def perform(self, environment: Environment, instruction: Instruction) -> None:
         """Begin ``instruction`` in a child task; one that is under way is given up first."""
         former = self._stop_operation()
+        self._forgets = self._forgets or isinstance(instruction, ForgetEnvironment)
         operation = self._operate(self._serial, environment, instruction, former)
         self._operation = self._start_child(operation, type(instruction).__name__)
 
@@ -126,8 +128,15 @@ class Drive:
         self._stop_operation()
 
     async def hand_over(self) -> None:
-        """Give the lease up for another process to take at once."""
-        await self._ownership.release()
+        """Give the lease up for another process to take at once.
+
+        While the environment is being forgotten the lease is left to run out: the sweep finds it then, and removes it
+        if the environment is gone. One that was given up would be found by nobody.
+        """
+        if self._forgets:
+            self._ownership.forget()
+        else:
+            await self._ownership.release()
 
     async def _operate(
         self, serial: int, environment: Environment, instruction: Instruction, former: "asyncio.Task[None] | None"
