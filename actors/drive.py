@@ -15,6 +15,9 @@ from devpocket.ids import EnvironmentId
 from devpocket.store.environments import EnvironmentRecords
 from devpocket.store.errors import StaleFenceError
 
+_KEPT = (EnvironmentPhase.RUNNING, EnvironmentPhase.DELETED)
+"""Phases at rest whose lease is kept: one is looked after, the other's is removed with the environment."""
+
 
 class StartChild(Protocol):
     """Runs a coroutine in a task that the actor owns."""
@@ -101,7 +104,7 @@ class Drive:
         if before is not None and (before.phase, before.message) != (after.phase, after.message):
             self._ports.metrics.phase_changed(before.phase, after.phase)
             await self._journal.phase_changed(after)
-        if not instructions and after.is_settled and after.phase is not EnvironmentPhase.RUNNING:
+        if not instructions and after.is_settled and after.phase not in _KEPT:
             await self._ownership.release()
 
     def perform(self, environment: Environment, instruction: Instruction) -> None:
