@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from scripts.load_templates import TEMPLATES_FOLDER
 from tests.cluster.nginx import Nginx
 from tests.e2e.server import ServerProcess, processes_naming, with_signal
 from tests.mongodb import MongoServer
@@ -86,6 +87,7 @@ class Cluster:
         folder = self.data_dir / "templates"
         folder.mkdir()
         (folder / f"{TEMPLATE}.yaml").write_text(_TEMPLATE)
+        shutil.copy(TEMPLATES_FOLDER / "ubuntu.yaml", folder)
         loaded = self.servers[0].run("load-templates", str(folder))
         assert loaded.returncode == 0, loaded.stderr
 
