@@ -91,7 +91,11 @@ class AnsweringHandler(RequestHandler):
             self.set_header("Upgrade", "websocket")
         if status_code == 429:
             self.set_header("Retry-After", str(retry_after_s(error)))
-        self.write_json(self._refusal_body(status_code, error), status_code)
+        self.write_refusal(self._refusal_body(status_code, error), status_code)
+
+    def write_refusal(self, body: Mapping[str, Any], status: int) -> None:
+        """Answer with the body of a refusal."""
+        self.write_json(body, status)
 
     def _refusal_body(self, status: int, error: BaseException | None) -> Mapping[str, Any]:
         now, path = self.backend.clock.now(), self.request.path

@@ -13,6 +13,7 @@ from handlers import (
     environments,
     health,
     logs,
+    mail_pages,
     prometheus,
     templates,
     terminal,
@@ -38,6 +39,8 @@ ROUTES: tuple[Route, ...] = (
     *docs.ROUTES,
     *prometheus.ROUTES,
 )
+PAGE_ROUTES: tuple[Route, ...] = mail_pages.ROUTES
+"""For people with browsers: not part of the API and its description."""
 SOCKET_ROUTES: tuple[Route, ...] = (
     *terminal.ROUTES,
     *logs.ROUTES,
@@ -68,8 +71,9 @@ def make_application(backend: Backend, registry: SocketRegistry) -> Application:
         "websocket_max_message_size": MAX_MESSAGE_BYTES,
         "debug": False,
     }
-    backend.metrics.prepare(routes=[route.path for route in (*ROUTES, *SOCKET_ROUTES)])
-    return Application([route.url_spec() for route in (*ROUTES, *SOCKET_ROUTES)], **settings)
+    routes = (*ROUTES, *PAGE_ROUTES, *SOCKET_ROUTES)
+    backend.metrics.prepare(routes=[route.path for route in routes])
+    return Application([route.url_spec() for route in routes], **settings)
 
 
 def server_options(backend: Backend) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email.message import EmailMessage
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +114,8 @@ class Cluster:
     def mails_to(self, address: str, kind: str = "") -> list[EmailMessage]:
         """Return the mails to ``address`` that either process has written, oldest first."""
         found = [mail for process in self.processes for mail in written_to(process.data_dir, address, kind)]
-        return sorted(found, key=lambda mail: parsedate_to_datetime(mail["Date"]))
+        made_at = {document["_id"]: document["created_at"] for document in self.database.mails.find()}
+        return sorted(found, key=lambda mail: made_at[mail["Message-ID"].strip("<>").partition("@")[0]])
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,7 @@ def test_nothing_is_found(name: str, which: str, tmp_path: Path):
             "off",
         ]
         found = subprocess.run(
-            [*run, *what, *how, "--workers", "2"],
+            [*run, *what, *how],
             cwd=tmp_path,
             env={name: value for name, value in os.environ.items() if "PROXY" not in name.upper()},
             capture_output=True,
