@@ -64,7 +64,7 @@ def serve(host: str | None, port: str | None, processes: str | None) -> None:
     settings = _settings(HOST=host, PORT=port, PROCESSES=processes)
     sockets = inherited_sockets() or listen(settings)
     if settings.server.processes > 1:
-        sys.exit(Processes(settings.server.processes, sockets).run())
+        sys.exit(Processes(settings, sockets).run())
     _run(lambda: Server(settings, sockets).run())
 
 

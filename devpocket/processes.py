@@ -1,28 +1,38 @@
 """Several server processes on one machine, which share the listening sockets of their parent."""
 
+import ctypes
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import FrameType
 
 import structlog
 
+from devpocket.settings import Settings
+
 DESCRIPTORS = "DEVPOCKET_LISTENING"
-"""Environment variable by which a child learns the numbers of the sockets it inherits."""
+"""Environment variable by which a child learns its parent's pid and the numbers of the sockets it inherits."""
 RESTART_PAUSE_S = 1.0
 """A process that died is started again after this, so that one that cannot start does not spin."""
 MISCONFIGURED = 2
+PR_SET_PDEATHSIG = 1
+"""prctl(2)."""
 
 log = structlog.get_logger("devpocket.processes")
 
 
 def inherited_sockets() -> list[socket.socket]:
-    """Return the listening sockets that this process was started with; none in an ordinary start."""
-    numbers = os.environ.pop(DESCRIPTORS, "")
+    """Return the listening sockets that this process was started with; none in an ordinary start.
+
+    From then on this process gets SIGTERM when its parent is gone: left alone, it would hold the port for ever.
+    """
+    parent, _, numbers = os.environ.pop(DESCRIPTORS, "").partition(":")
+    if parent:
+        _end_with(int(parent))
     sockets = [socket.socket(fileno=int(number)) for number in numbers.split(",") if number]
     for each in sockets:
         each.setblocking(False)
@@ -30,14 +40,20 @@ def inherited_sockets() -> list[socket.socket]:
     return sockets
 
 
+def _end_with(parent: int) -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it was gone before this process could ask to be told
+        sys.exit(1)
+
+
 class Processes:
-    """Keeps a number of server processes running until SIGTERM or SIGINT.
+    """Keeps a number of server processes running until SIGTERM or SIGINT; hands SIGUSR1 on to them.
 
     A process that dies is started again, unless its settings do not allow a start (exit code 2), which ends all.
     """
 
-    def __init__(self, count: int, sockets: Sequence[socket.socket]) -> None:
-        self._count = count
+    def __init__(self, settings: Settings, sockets: Sequence[socket.socket]) -> None:
+        self._settings = settings
         self._sockets = sockets
         self._children: dict[int, subprocess.Popen[bytes]] = {}
         self._stopping = False
@@ -46,7 +62,8 @@ class Processes:
         """Return the exit code when all have ended."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
-        for index in range(self._count):
+        signal.signal(signal.SIGUSR1, self._hand_on)
+        for index in range(self._settings.server.processes):
             self._start(index)
         worst = 0
         while self._children:
@@ -61,8 +78,8 @@ class Processes:
         descriptors = [each.fileno() for each in self._sockets]
         environ = {
             **os.environ,
-            **_metrics_port(os.environ, index),
-            DESCRIPTORS: ",".join(map(str, descriptors)),
+            **variables_of(self._settings, index),
+            DESCRIPTORS: f"{os.getpid()}:{','.join(map(str, descriptors))}",
         }
         arguments = [sys.executable, "-m", "devpocket", "serve", "--processes", "1"]
         self._children[index] = subprocess.Popen(arguments, env=environ, pass_fds=descriptors)
@@ -80,13 +97,20 @@ class Processes:
             self._start(index)
         return 0
 
-    def _stop(self, number: int, _frame: FrameType | None) -> None:
+    def _stop(self, number: int, frame: FrameType | None) -> None:
         self._stopping = True
+        self._hand_on(number, frame)
+
+    def _hand_on(self, number: int, _frame: FrameType | None) -> None:
         for child in self._children.values():
             child.send_signal(number)
 
 
-def _metrics_port(environ: Mapping[str, str], index: int) -> dict[str, str]:
-    """Each process shows its figures on a port of its own, counting up from the first."""
-    port = environ.get("METRICS_PORT", "")
-    return {"METRICS_PORT": str(int(port) + index)} if port.isdecimal() and int(port) else {}
+def variables_of(settings: Settings, index: int) -> dict[str, str]:
+    """Return what a child has to be told: what may have come from the command line, and its own port for figures.
+
+    Whether others can reach the server decides which network environments may have, so every child has to know.
+    """
+    variables = {"HOST": settings.server.host, "PORT": str(settings.server.port)}
+    first = settings.observation.metrics_port
+    return variables | {"METRICS_PORT": str(first + index)} if first else variables
