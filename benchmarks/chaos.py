@@ -8,6 +8,7 @@ brings the same faults and the same wishes of clients in the same order. Needs w
 import argparse
 import asyncio
 import secrets
+import subprocess
 import sys
 import time
 
@@ -28,7 +29,7 @@ def main() -> None:
 
     try:
         asyncio.run(faults.play(arguments.seed, minutes=arguments.minutes, say=say))
-    except (AssertionError, ExceptionGroup) as error:
+    except (AssertionError, ExceptionGroup, subprocess.TimeoutExpired) as error:
         print(f"FAILED with seed {arguments.seed}: {error}", *getattr(error, "__notes__", ()), sep="\n")
         sys.exit(1)
 
