@@ -65,9 +65,10 @@ class Supervisor:
             self._subscription.close()
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=deadline_s / 2)
         await self._environments.stop_all(deadline_s)
-        await self._users.stop_all(deadline_s)
+        await self._users.stop_all(deadline_s / 2)
         await self._samples.flush()
         await self._say_farewell()
 

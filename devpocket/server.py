@@ -22,6 +22,7 @@ from actors.loop import LoopActor, busy_actors
 from actors.user import UserActor
 from devpocket.assembly import Assembly, assemble, load_own_templates, make_ports, secret_keys, shared_value
 from devpocket.clock import Clock, SystemClock
+from devpocket.cutoff import end_process_after
 from devpocket.errors import ConfigurationError
 from devpocket.ids import EnvironmentId, new_id
 from devpocket.metrics import LoopLagMonitor, Metrics
@@ -34,7 +35,6 @@ from handlers.socket_registry import SocketRegistry
 
 log = structlog.get_logger("devpocket.server")
 
-CLOSE_DEADLINE_S = 3.0
 GOING_AWAY = 1001
 """RFC 6455, 7.4.1."""
 RECONNECT = "The server restarts. Your terminal goes on: connect again in a moment."
@@ -174,14 +174,13 @@ class Server:
     async def _stop(self, assembly: Assembly, http: HTTPServer) -> None:
         """In tiers: not ready, no new connections, sockets told, actors ended, work handed over."""
         log.info("stopping")
-        deadline_s = self._settings.server.shutdown_timeout_s
+        budget_s = self._settings.server.shutdown_timeout_s
+        end_process_after(budget_s)
         assembly.backend.health.accepting = False
         http.stop()
-        await self._sockets.close_all(
-            GOING_AWAY, "Server restarts", RECONNECT, deadline_s=min(CLOSE_DEADLINE_S, deadline_s)
-        )
-        await assembly.background.close(grace_s=min(1.0, deadline_s))
-        await assembly.supervisor.stop(deadline_s)
+        await self._sockets.close_all(GOING_AWAY, "Server restarts", RECONNECT, deadline_s=budget_s / 4)
+        await assembly.background.close(grace_s=budget_s / 8)
+        await assembly.supervisor.stop(budget_s / 4)
         try:
             async with asyncio.timeout(1.0):
                 await http.close_all_connections()
