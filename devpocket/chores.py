@@ -47,7 +47,7 @@ async def _check_bus(ports: Ports, say: Say) -> bool:
     async def look() -> bool:
         await ports.bus.start()
         health = await ports.bus.check()
-        say(f"bus: {health.name} {health.version} answers in {health.latency_s * 1000:.1f} ms")
+        say(f"bus: {f'{health.name} {health.version}'.strip()} answers in {health.latency_s * 1000:.1f} ms")
         return not health.degraded
 
     return await _closing(look, ports.bus.close)

@@ -192,7 +192,7 @@ class Server:
 def prepare_data_dir(data_dir: Path) -> None:
     """Make the folder, for its owner alone; ConfigurationError when that cannot be."""
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.access(data_dir, os.W_OK | os.X_OK):
             raise PermissionError(13, "permission denied")
     except OSError as error:

@@ -12,7 +12,7 @@ from devpocket.domain.limits import BucketRule, TokenBucket, charge
 from devpocket.domain.terminals import TerminalSize
 from devpocket.errors import DevPocketError
 from devpocket.ids import new_id
-from devpocket.metrics import Direction
+from devpocket.metrics import Direction, LimitKind
 from devpocket.runtime.port import Terminal
 from devpocket.schemas.wire import wire_time
 from handlers.announcements import announcement, status_update, welcome
@@ -71,6 +71,7 @@ class TerminalHandler(SocketHandler):
         rule = BucketRule(limits.terminal_message_burst, limits.terminal_message_rate)
         self._messages, taken = charge(rule, self._messages, loop.time(), 1)
         if taken.retry_after_s:
+            self.note_slowing()
             await self.until_gone(taken.retry_after_s)
 
     async def _forward(self) -> None:
@@ -134,6 +135,10 @@ class TerminalHandler(SocketHandler):
     def note_printing(self, amount_bytes: int) -> None:
         """Count."""
         self.backend.metrics.terminal_bytes(Direction.OUT, amount_bytes)
+
+    def note_slowing(self) -> None:
+        """Count."""
+        self.backend.metrics.limit_refused(LimitKind.TERMINAL_INPUT)
 
 
 ROUTES = (Route("/api/v1/ws/terminal/{environment_id}", TerminalHandler),)

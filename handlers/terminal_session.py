@@ -56,6 +56,10 @@ class Link(Protocol):
         """Something was printed."""
         ...
 
+    def note_slowing(self) -> None:
+        """What is typed comes faster than it is taken."""
+        ...
+
 
 class TerminalSession:
     """From admission to the end of the socket."""
@@ -222,4 +226,5 @@ class TerminalSession:
             self._link.note_typing(len(data))
             self._bucket, taken = charge(self._rule, self._bucket, loop.time(), len(data))
             if taken.retry_after_s:
+                self._link.note_slowing()
                 await asyncio.sleep(taken.retry_after_s)

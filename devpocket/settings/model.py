@@ -191,8 +191,6 @@ class OwnershipSettings:
     """How often each process looks for environments that nobody drives. Bounds the delay when events are lost."""
     orphan_sweep_interval_s: float = setting("ORPHAN_SWEEP_INTERVAL", "1m", values.duration(1, "24h"))
     """How often sandboxes without a document, and documents without a sandbox, are looked for."""
-    idle_sweep_interval_s: float = setting("IDLE_SWEEP_INTERVAL", "15s", values.duration(1, "1h"))
-    """How often environments are checked against their plan's idle time."""
     idle_warning_s: float = setting("IDLE_WARNING", "2m", values.duration(1, "1h"))
     """How long before an idle stop its sockets are warned."""
     sample_interval_s: float = setting("SAMPLE_INTERVAL", "60s", values.duration(1, "1h"))

@@ -172,7 +172,6 @@ async def running_cluster(servers: int = 3, **variables: str) -> AsyncIterator[C
         "LEASE_TTL": f"{LEASE_TTL_S:g}s",
         "SWEEP_INTERVAL": "500ms",
         "ORPHAN_SWEEP_INTERVAL": "2s",
-        "IDLE_SWEEP_INTERVAL": "2s",
         **shared_settings(data_dir),
         **variables,
     }

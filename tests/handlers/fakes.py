@@ -83,6 +83,7 @@ class FakeLink:
         self.refusals: list[DevPocketError] = []
         self.attempts = 0
         self.looks = 0
+        self.slowed = 0
         self.happened = asyncio.Condition()
 
     async def note(self) -> None:
@@ -125,6 +126,9 @@ class FakeLink:
 
     def note_printing(self, amount_bytes: int) -> None:
         """Nothing is counted here."""
+
+    def note_slowing(self) -> None:
+        self.slowed += 1
 
     @property
     def printed(self) -> str:
