@@ -126,6 +126,7 @@ async def test_typing_is_slowed_to_the_rule_and_not_cut() -> None:
         await client.type(b"p" * TYPED_BYTES * 11)
         await until(lambda: len(terminal.typed) == TYPED_BYTES * 11)
     assert loop.time() - began_s > 0.15
+    assert link.slowed
 
 
 async def test_a_size_that_comes_early_is_remembered() -> None:
