@@ -49,7 +49,7 @@ class PasswordSignIn:
             if await self.passwords.verify(password, user.password_hash if user else None) and user is not None:
                 return await self._welcome(user, password, counters)
             await self._wrong(counters, counts, user, origin)
-        raise UnauthenticatedError("Incorrect username or password.", code="incorrect_credentials")
+        raise UnauthenticatedError("The username or password is incorrect.", code="incorrect_credentials")
 
     async def forgive(self, user_id: UserId, origin: Origin) -> None:
         """Forget the wrong passwords for this account from this address: its owner has another proof."""

@@ -23,9 +23,6 @@ class Permission(StrEnum):
     TEMPLATES_READ = "templates:read"
     CLUSTERS_READ = "clusters:read"
     ADMIN_TEMPLATES = "admin:templates"
-    ADMIN_CLUSTERS = "admin:clusters"
-    ADMIN_USERS = "admin:users"
-    ADMIN_AUDIT = "admin:audit"
 
 
 PERMISSIONS: Mapping[Role, frozenset[Permission]] = {

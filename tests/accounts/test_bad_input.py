@@ -85,7 +85,7 @@ class Hammer:
         self.web, self.token = web, token
         self.verb, self.path, self.operation = OPERATIONS[name]
 
-    async def send(self, content: bytes | str, query: str = "", parameter: str = "ubuntu") -> httpx.Response:
+    async def send(self, content: bytes | str, query: str = "", parameter: str = "flutter") -> httpx.Response:
         path = "".join(part.rpartition("{")[0] + parameter if "{" in part else part for part in self.path.split("}"))
         response = await self.web.http.request(
             self.verb.upper(), path + query, content=content, headers={"authorization": f"Bearer {self.token}"}

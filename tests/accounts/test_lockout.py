@@ -36,6 +36,12 @@ async def test_five_wrong_passwords_lock_sign_in_and_nothing_else(person: Person
     assert (line["address"], line["device"]) == ("127.0.0.1", "tests")
 
 
+async def test_a_wrong_password_is_said_in_the_word_that_the_app_looks_for(person: Person):
+    refused = await person.try_sign_in(WRONG)
+    assert refused.status_code == 401
+    assert "incorrect" in refused.json()["detail"]
+
+
 async def test_a_right_password_ends_the_counting(person: Person):
     for _ in range(3):
         assert await guesses(person, person.web, 4) == [401] * 4

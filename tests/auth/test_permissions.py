@@ -26,9 +26,9 @@ def test_a_slip_of_the_pen_stops_the_start_and_names_what_was_meant():
 
 
 def test_who_lacks_a_right_is_refused():
-    check_allowed(Role.ADMIN, Permission.ADMIN_CLUSTERS)
+    check_allowed(Role.ADMIN, Permission.ADMIN_TEMPLATES)
     check_allowed(Role.USER, Permission.ENVIRONMENTS_CREATE)
-    assert not is_allowed(Role.USER, Permission.ADMIN_CLUSTERS)
+    assert not is_allowed(Role.USER, Permission.ADMIN_TEMPLATES)
     with pytest.raises(PermissionDeniedError) as caught:
-        check_allowed(Role.USER, Permission.ADMIN_CLUSTERS)
-    assert caught.value.detail == "admin:clusters"
+        check_allowed(Role.USER, Permission.ADMIN_TEMPLATES)
+    assert caught.value.detail == "admin:templates"
