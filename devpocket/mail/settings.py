@@ -28,7 +28,7 @@ class MailSettings:
     """Mails that wait in memory to be stored; beyond that, new ones are dropped with an error in the log."""
     poll_s: float = 5.0
     """How often the store is asked for mails that are due: retries, and those of processes that died."""
-    claim_s: float = 120.0
+    claim_s: float = 60.0
     """How long a mail is one process's to deliver; after that another tries."""
     first_retry_s: float = 5.0
     """Wait after the first failure; it doubles with each."""

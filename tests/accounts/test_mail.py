@@ -77,7 +77,7 @@ async def test_a_dead_mail_server_delays_nothing_and_mails_arrive_later(
     early = await person.post("/auth/resend-verification")
     assert early.status_code == 429
     await until(lambda: mailing.output.read_text().count("mail_delayed") >= 5, "the first tries")
-    mailing.kill()
+    assert mailing.stop() == 0
     mailbox = Mailbox()
     async with smtp_server(mailbox, port=smtp_port):
         await asyncio.to_thread(mailing.start)
