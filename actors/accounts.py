@@ -81,7 +81,7 @@ class Accounts:
         user = await self._records.by_google_id(identity.google_id)
         user = user or await self._records.by_email(rules.email_key(identity.email))
         if user is None:
-            user = await self._new_google_user(identity, origin)
+            user = await self._first_google_user(identity, origin)
         elif not user.is_active:
             raise PermissionDeniedError("This account has been closed.", code="account_inactive")
         elif user.google_id is None:
@@ -153,6 +153,16 @@ class Accounts:
             await self._sessions.end_all(user.id)
         await self._audit.note("google_linked", origin, user_id=user.id)
         return linked
+
+    async def _first_google_user(self, identity: GoogleIdentity, origin: Origin) -> User:
+        """Return a new account, or the one that the same person has just been given: phones ask twice."""
+        try:
+            return await self._new_google_user(identity, origin)
+        except ConflictError:
+            user = await self._records.by_google_id(identity.google_id)
+            if user is None:
+                raise
+            return user
 
     async def _new_google_user(self, identity: GoogleIdentity, origin: Origin) -> User:
         blank = self._new_user("", identity.email, identity.full_name)

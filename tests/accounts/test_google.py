@@ -70,6 +70,12 @@ async def test_an_unknown_person_gets_an_account_and_the_same_one_again(phone: W
     assert login.status_code == 401, "an account without a password cannot be signed in to with one"
 
 
+async def test_a_first_sign_in_that_comes_twice_makes_one_account(phone: Web):
+    account = Account()
+    answers = await asyncio.gather(*(account.sign_in(phone) for _ in range(6)))
+    assert len({user_of(answer)["id"] for answer in answers}) == 1
+
+
 async def test_usernames_are_made_from_the_address_until_one_is_free(phone: Web):
     names = [user_of(await Account("Same.Name").sign_in(phone, email=f"same.name@d{i}.example.org")) for i in range(3)]
     assert [user["username"] for user in names] == ["samename", "samename2", "samename3"]
