@@ -242,7 +242,8 @@ def _update(environment: Environment) -> tuple[Instruction, ...]:
 
 
 def _stop(environment: Environment, now: datetime) -> Decision:
-    return environment.with_phase(EnvironmentPhase.STOPPING, now, "Stopping."), (StopContainer(),)
+    stopping = environment.with_phase(EnvironmentPhase.STOPPING, now, environment.stop_reason or "Stopping.")
+    return stopping, (StopContainer(),)
 
 
 def _install(environment: Environment, now: datetime) -> Decision:
