@@ -10,7 +10,7 @@ from devpocket.runtime.local.configuration import LocalRuntimeSettings
 from devpocket.runtime.local.driver import LocalRuntime
 from devpocket.runtime.port import Runtime
 from devpocket.settings import LocalNetwork
-from tests.runtime.local_tools import Notices, no_sandbox_reason, reap_all
+from tests.runtime.local_tools import Notices, children, no_sandbox_reason, reap_since
 
 
 def make_local(data_dir: Path) -> Runtime:
@@ -27,9 +27,9 @@ RUNTIMES: dict[str, Callable[[Path], Runtime]] = {"local": make_local}
 @pytest.fixture(params=sorted(RUNTIMES))
 async def make_runtime(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Callable[[], Runtime]]:
     """Makes runtimes of one kind that share what they keep."""
-    make = RUNTIMES[request.param]
+    make, before = RUNTIMES[request.param], children()
     yield lambda: make(tmp_path / "data")
-    await reap_all()
+    await reap_since(before)
 
 
 @pytest.fixture
@@ -55,6 +55,7 @@ async def start_local(tmp_path: Path, notices: Notices) -> AsyncIterator[Callabl
     if reason := no_sandbox_reason():
         pytest.skip(reason)
     started: list[LocalRuntime] = []
+    before = children()
 
     async def start(**changes: object) -> LocalRuntime:
         defaults: dict[str, object] = {
@@ -74,4 +75,4 @@ async def start_local(tmp_path: Path, notices: Notices) -> AsyncIterator[Callabl
         for environment_id in await runtime.list_environments() if runtime._parts else []:
             await runtime.ensure_deleted(environment_id)
         await runtime.close()
-    await reap_all()
+    await reap_since(before)

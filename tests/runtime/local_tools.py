@@ -1,6 +1,7 @@
 """What tests of runtimes share: specs, waiting, typing, and looking at this machine from the outside."""
 
 import asyncio
+import contextlib
 import functools
 import os
 import shutil
@@ -100,18 +101,25 @@ def living(pattern: bytes) -> list[int]:
     return found
 
 
-async def reap_all() -> None:
-    """Reap what a runtime left to run that has been closed: it would have died, and they would be nobody's children."""
+def children() -> set[int]:
+    """Return the processes that this one has started and not yet reaped."""
+    lists = Path("/proc/self/task").glob("*/children")
+    return {int(pid) for each in lists for pid in each.read_text().split()}
 
-    async def has_no_children() -> bool:
-        try:
-            while await asyncio.to_thread(os.waitpid, -1, os.WNOHANG) != (0, 0):
-                pass
-        except ChildProcessError:
-            return True
-        return False
 
-    await until(has_no_children)
+async def reap_since(before: set[int]) -> None:
+    """Reap what a runtime left to run that has been closed: it would have died, and they would be nobody's children.
+
+    Those of ``before`` belong to others, such as the servers of a whole session.
+    """
+
+    async def are_gone() -> bool:
+        for pid in children() - before:
+            with contextlib.suppress(ChildProcessError):
+                await asyncio.to_thread(os.waitpid, pid, os.WNOHANG)
+        return not children() - before
+
+    await until(are_gone)
 
 
 def uids_of(pids: Iterable[int]) -> set[int]:
