@@ -192,9 +192,6 @@ def decide(environment: Environment, event: Event, now: datetime) -> Decision:
     return rule(environment, event, now)
 
 
-# --- rules ---------------------------------------------------------------------------------------------------------
-
-
 def _stay(environment: Environment, _event: Event, _now: datetime) -> Decision:
     return environment, ()
 

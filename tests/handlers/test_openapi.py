@@ -105,7 +105,7 @@ def test_schemathesis_finds_nothing(server: ServerProcess, tmp_path: Path) -> No
             "--max-examples",
             "2",
             "--workers",
-            "2",
+            "1",
             "--suppress-health-check",
             "all",
             "--warnings",
