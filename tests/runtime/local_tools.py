@@ -103,8 +103,11 @@ def living(pattern: bytes) -> list[int]:
 
 def children() -> set[int]:
     """Return the processes that this one has started and not yet reaped."""
-    lists = Path("/proc/self/task").glob("*/children")
-    return {int(pid) for each in lists for pid in each.read_text().split()}
+    found: set[int] = set()
+    for each in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # that thread has just ended
+            found |= {int(pid) for pid in each.read_text().split()}
+    return found
 
 
 async def reap_since(before: set[int]) -> None:
