@@ -4,6 +4,7 @@ Lines have ids that follow from what they say, so that a process which takes an 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -28,6 +29,15 @@ _PROGRESS: Mapping[EnvironmentPhase, int] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line for the store; ``key`` tells it from the others of its environment and source, whoever writes it."""
+
+    key: str
+    level: str
+    message: str
+
+
 class Journal:
     """Writes lines and announces events of environments."""
 
@@ -44,7 +54,7 @@ class Journal:
     async def phase_changed(self, environment: Environment) -> None:
         """Write a line for what is now, and announce it."""
         level = "ERROR" if environment.phase is EnvironmentPhase.FAILED else "INFO"
-        await self.write(environment, f"{environment.version:08d}", [(level, environment.message)], "lifecycle")
+        await self._write(environment, [Line(f"{environment.version:08d}", level, environment.message)], "lifecycle")
         await self.status(environment)
         await self._announce_installation(environment)
 
@@ -65,41 +75,49 @@ class Journal:
     async def installation_output(self, environment: Environment, offset: int, text: str) -> None:
         """Keep ``text``, which stands at ``offset`` of the attempt's output, and announce it."""
         if offset < MAXIMUM_INSTALLATION_BYTES:
-            lines = [("INFO", line) for line in text.splitlines() if line.strip()]
-            key = f"{environment.attempt:04d}-{offset:09d}"
-            await self.write(environment, key, lines, "installation")
+            await self._write(environment, _lines_at(environment.attempt, offset, text), "installation")
         await self.announce(environment.id, EventKind.INSTALLATION_LOG, {"data": text})
 
     async def installation_ended(self, environment: Environment, level: str, message: str) -> None:
         """Write the sentence that ends an attempt."""
-        key = f"{environment.attempt:04d}-{MAXIMUM_INSTALLATION_BYTES * 10}"
-        await self.write(environment, key, [(level, message)], "installation")
+        line = Line(f"{environment.attempt:04d}-{MAXIMUM_INSTALLATION_BYTES * 10}", level, message)
+        await self._write(environment, [line], "installation")
 
-    async def write(self, environment: Environment, key: str, lines: Sequence[tuple[str, str]], source: str) -> None:
-        """Keep ``lines`` of (level, message) under ids made from ``key``; those already kept stay as they are."""
+    async def _write(self, environment: Environment, lines: Sequence[Line], source: str) -> None:
+        """Keep ``lines``; those already kept stay as they are."""
         now = self._ports.clock.now()
         documents: list[Document] = [
             {
-                "_id": f"{environment.id}-{source}-{key}-{number:05d}",
+                "_id": f"{environment.id}-{source}-{line.key}",
                 "environment_id": environment.id,
                 "at": now,
-                "level": level,
-                "message": message[:MAXIMUM_LINE_CHARACTERS],
+                "level": line.level,
+                "message": line.message[:MAXIMUM_LINE_CHARACTERS],
                 "source": source,
                 "expires_at": now + self._keep,
             }
-            for number, (level, message) in enumerate(lines)
+            for line in lines
         ]
         if not documents:
             return
         try:
             await self._ports.store.logs.insert_many(documents)
         except DuplicateKeyError:
-            return  # a former owner has written them
+            return  # a former owner has written some of them, and those that were missing are there now
         if source == "lifecycle":
-            for level, message in lines:
-                data = {"level": level, "message": message, "source": source}
+            for line in lines:
+                data = {"level": line.level, "message": line.message, "source": source}
                 await self.announce(environment.id, EventKind.LOG, data)
+
+
+def _lines_at(attempt: int, offset: int, text: str) -> Sequence[Line]:
+    """Return the lines of output that begins at ``offset``, named by their own place: each owner reads other pieces."""
+    lines = []
+    for line in text.splitlines(keepends=True):
+        if line.strip():
+            lines.append(Line(f"{attempt:04d}-{offset:09d}", "INFO", line.splitlines()[0]))
+        offset += len(line.encode(errors="replace"))
+    return lines
 
 
 def status_data(environment: Environment) -> dict[str, Any]:
