@@ -44,11 +44,10 @@ class Creation:
         await self._reserve(environment, plan)
         try:
             await EnvironmentRecords(self.ports.store).insert(environment)
-        except BaseException as error:
+        except DuplicateKeyError as error:
             await self.ports.store.release(slots_counter(user.id), slot_member(environment))
-            if isinstance(error, DuplicateKeyError):
-                raise ConflictError("You have another environment of this name.", code="name_taken") from error
-            raise
+            raise ConflictError("You have another environment of this name.", code="name_taken") from error
+        # After any other failure the document may be there: the slot stays taken, and is reclaimed if it is not.
         self.drive(environment.id)
         self.background.start(self.templates.count_use(template.id), "count the use of a template")
         return environment

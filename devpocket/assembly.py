@@ -41,7 +41,7 @@ from devpocket.auth.turns import Turns
 from devpocket.bus import make_bus
 from devpocket.clock import Clock
 from devpocket.domain.events import EventKind
-from devpocket.errors import ConfigurationError
+from devpocket.errors import ConfigurationError, UnavailableError
 from devpocket.ids import EnvironmentId, ProcessId, UserId, new_id
 from devpocket.mail.messages import Messages
 from devpocket.mail.outbox import Outbox, make_sender
@@ -160,7 +160,8 @@ def assemble(ports: Ports, keys: tuple[bytes, ...], *, owns_runtime: bool) -> As
     environments: Directory[EnvironmentId] = Directory(lambda key: EnvironmentActor(key, ports, journal, samples))
 
     def drive(environment_id: EnvironmentId) -> None:
-        environments.tell(environment_id, DriveEnvironment())
+        with contextlib.suppress(UnavailableError):  # too busy, or stopping: the sweep of some process drives it
+            environments.tell(environment_id, DriveEnvironment())
 
     limits = RateLimits(ports)
     removal = AccountRemoval(ports, records, sessions, codes, outbox, audit, drive)

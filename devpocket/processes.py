@@ -82,7 +82,8 @@ class Processes:
             DESCRIPTORS: f"{os.getpid()}:{','.join(map(str, descriptors))}",
         }
         arguments = [sys.executable, "-m", "devpocket", "serve", "--processes", "1"]
-        self._children[index] = subprocess.Popen(arguments, env=environ, pass_fds=descriptors)
+        # In a group of its own: Ctrl-C goes to the parent alone, which hands it on once.
+        self._children[index] = subprocess.Popen(arguments, env=environ, pass_fds=descriptors, process_group=0)
 
     def _ended(self, index: int, exit_code: int) -> int:
         """Start it again, or give up; return what this means for the exit code of all."""
