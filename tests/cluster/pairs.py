@@ -24,7 +24,7 @@ from tests.phone.client import Phone
 
 ENVIRONMENTS = 3
 """What the plan of everybody allows who was given no other."""
-METRICS_TOKEN = "a-token-for-the-figures"  # noqa: S105 - of a server that lives as long as its test
+METRICS_TOKEN = "a-token-for-the-figures"
 _PLAN = """\
   {name}:
     environments: {environments}

@@ -56,9 +56,7 @@ async def test_refused_creations_keep_no_slot(pair: Pair, phones: list[Phone]):
 
 
 @pytest.mark.parametrize("delay_s", [0.0, 0.03])
-async def test_a_process_killed_while_creating_leaks_no_slot(
-    lonely: Pair, lonely_phones: list[Phone], delay_s: float
-):
+async def test_a_process_killed_while_creating_leaks_no_slot(lonely: Pair, lonely_phones: list[Phone], delay_s: float):
     user_id, template_id = lonely.user_id(lonely_phones[0]), await lonely_phones[0].template_id("quick")
     creating = [asyncio.create_task(outcome(lonely_phones[0], f"Cut {n}", template_id)) for n in range(10)]
     await asyncio.sleep(delay_s)
