@@ -15,24 +15,17 @@ from devpocket.runtime import pty_terminal
 from devpocket.runtime.errors import DriverError
 from devpocket.runtime.pty_terminal import READ_BYTES, PtyTerminal
 from tests.runtime.inside import open_descriptors, process_exists, until
+from tests.runtime.local_tools import children
 
 SIZE = TerminalSize(80, 24)
 
 
 @pytest.fixture(autouse=True)
 async def nothing_is_left() -> AsyncIterator[None]:
-    before = open_descriptors()
+    before, others = open_descriptors(), children()
     yield
     assert open_descriptors() == before
-    assert not any_child()
-
-
-def any_child() -> bool:
-    try:
-        os.waitpid(-1, os.WNOHANG)
-    except ChildProcessError:
-        return False
-    return True
+    assert not children() - others
 
 
 async def sh(script: str, preface: str | None = None) -> PtyTerminal:
