@@ -17,7 +17,7 @@ from devpocket.clock import SystemClock
 from devpocket.errors import ConfigurationError, DevPocketError
 from devpocket.logs import configure_logging
 from devpocket.metrics import Metrics
-from devpocket.processes import Processes, inherited_sockets
+from devpocket.processes import MISCONFIGURED, Processes, inherited_sockets
 from devpocket.server import Server, listen, prepare_data_dir
 from devpocket.settings import Settings, load_settings
 from scripts.load_templates import load_templates as load_template_files
@@ -25,9 +25,6 @@ from scripts.load_templates import load_templates as load_template_files
 ResultT = TypeVar("ResultT")
 
 log = structlog.get_logger("devpocket.cli")
-
-MISCONFIGURED = 2
-"""The exit code for settings, a machine or a part that does not allow a start."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

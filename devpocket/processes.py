@@ -19,6 +19,7 @@ DESCRIPTORS = "DEVPOCKET_LISTENING"
 RESTART_PAUSE_S = 1.0
 """A process that died is started again after this, so that one that cannot start does not spin."""
 MISCONFIGURED = 2
+"""The exit code for settings, a machine or a part that does not allow a start."""
 PR_SET_PDEATHSIG = 1
 """prctl(2)."""
 
