@@ -24,8 +24,8 @@ check() {
 }
 
 export PATH="$PWD/.venv/bin:$PATH:/usr/sbin:/sbin"
-check ruff check .
-check ruff format --check .
+check ruff check --no-cache .
+check ruff format --no-cache --check .
 check mypy
 check lint-imports
 check pytest "$@"

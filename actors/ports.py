@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 
 from devpocket.bus.port import Bus
-from devpocket.metrics import Metrics
-
 from devpocket.clock import Clock
 from devpocket.domain.plans import Plans
 from devpocket.ids import ProcessId
+from devpocket.metrics import Metrics
 from devpocket.runtime.port import Runtime
 from devpocket.settings import Settings
 from devpocket.store.port import Store
