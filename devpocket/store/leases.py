@@ -1,17 +1,20 @@
 """A lease as a document: ``owner`` and ``held_until`` while it is held, and a ``fence`` that only grows.
 
 The document outlives its holders (the fence must never start again), until its environment goes. A released lease has
-neither owner nor end, so that only those whose owner died are found by their end.
+no owner and no end, so that only those are found by their end whose owner died, or left with something unfinished.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from devpocket.store.port import Document, Lease
 
+UNFINISHED = datetime(1970, 1, 1, tzinfo=UTC)
+"""The end of a lease that was released unfinished: over for every clock, and before all others in a sweep."""
+
 
 def lease_of(document: Document) -> Lease:
-    """Return the lease that a document with an owner describes."""
-    return Lease(document["_id"], document["owner"], document["fence"], document["held_until"])
+    """Return the lease that a document with an end describes; nobody is its owner if it was released unfinished."""
+    return Lease(document["_id"], document["owner"] or "", document["fence"], document["held_until"])
 
 
 def is_held(document: Document, now: datetime) -> bool:

@@ -209,8 +209,11 @@ class Store(Protocol):
         """Return the lease with a later end, or ``None`` when it has run out or is somebody else's: then stop."""
         ...
 
-    async def release_lease(self, lease: Lease) -> bool:
-        """Give the lease up, so that another may have it at once; tell whether it was still held."""
+    async def release_lease(self, lease: Lease, *, unfinished: bool = False) -> bool:
+        """Give the lease up, so that another may have it at once; tell whether it was still held.
+
+        With ``unfinished`` it is among :meth:`expired_leases` until somebody takes it.
+        """
         ...
 
     async def forget_lease(self, lease: Lease) -> bool:
@@ -222,7 +225,7 @@ class Store(Protocol):
         ...
 
     async def expired_leases(self, limit: int = 100) -> list[Lease]:
-        """Return leases that ran out without being released, oldest first: their owners died."""
+        """Return leases that ran out, their owners having died, or were released unfinished; the latter come first."""
         ...
 
     async def metrics_history(

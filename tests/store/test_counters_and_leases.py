@@ -113,6 +113,18 @@ async def test_a_released_lease_is_free_at_once_and_its_fence_goes_on(store: Sto
     assert (taken.fence, taken.is_inherited) == (2, False)
 
 
+async def test_a_lease_released_unfinished_is_found_until_somebody_takes_it(store: Store, clock: MovableClock) -> None:
+    lease = await _acquired(store, "p")
+    assert await store.release_lease(lease, unfinished=True) is True
+    assert await store.live_leases(["e"]) == {}
+    assert await store.renew_lease(lease, 15) is None
+    clock.advance(-60)  # the next owner's clock may be behind
+    assert [(found.id, found.owner, found.fence) for found in await store.expired_leases()] == [("e", "", 1)]
+    taken = await _acquired(store, "q")
+    assert (taken.fence, taken.is_inherited) == (2, False)
+    assert await store.expired_leases() == []
+
+
 async def test_forgetting_a_lease_leaves_no_document(store: Store) -> None:
     lease = await _acquired(store, "p")
     assert await store.forget_lease(lease) is True

@@ -9,7 +9,7 @@ from datetime import datetime
 from pymongo import ASCENDING, ReturnDocument
 from pymongo.errors import DuplicateKeyError as KeyTakenError
 
-from devpocket.store.leases import lease_of
+from devpocket.store.leases import UNFINISHED, lease_of
 from devpocket.store.mongo.link import Link
 from devpocket.store.port import Document, Lease
 
@@ -36,9 +36,9 @@ class Leases:
         """Move the end of a lease that is still held."""
         return await self._change({**_own(lease), "held_until": {"$gt": now}}, {"$set": {"held_until": held_until}})
 
-    async def release(self, lease: Lease) -> bool:
-        """Take owner and end away; the fence stays."""
-        gone: Document = {"$set": {"owner": None, "held_until": None}}
+    async def release(self, lease: Lease, *, unfinished: bool) -> bool:
+        """Take the owner away, and the end; the fence stays."""
+        gone: Document = {"$set": {"owner": None, "held_until": UNFINISHED if unfinished else None}}
 
         async def release(repeated: bool) -> bool:
             return (await self._leases.update_one(_own(lease), gone)).matched_count == 1 or repeated
@@ -60,7 +60,7 @@ class Leases:
         return {document["_id"]: lease_of(document) for document in found}
 
     async def expired(self, limit: int, now: datetime) -> Sequence[Lease]:
-        """Return those with an owner that have ended, oldest first."""
+        """Return those that have ended, oldest first."""
         order = [("held_until", ASCENDING), ("_id", ASCENDING)]
         condition = {"held_until": {"$lte": now}}
         found = await self._link.call(lambda _: self._leases.find(condition).sort(order).limit(limit).to_list())

@@ -84,9 +84,9 @@ class MongoStore(CollectionSet):
         now = self._clock.now()
         return await self._leases.renew(lease, now + timedelta(seconds=ttl_s), now)
 
-    async def release_lease(self, lease: Lease) -> bool:
+    async def release_lease(self, lease: Lease, *, unfinished: bool = False) -> bool:
         """Give the lease up; tell whether it was still one's own."""
-        return await self._leases.release(lease)
+        return await self._leases.release(lease, unfinished=unfinished)
 
     async def forget_lease(self, lease: Lease) -> bool:
         """Remove the lease for good; tell whether it was still one's own."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from devpocket.store.indexes import collection_spec
-from devpocket.store.leases import is_held, is_own, lease_of
+from devpocket.store.leases import UNFINISHED, is_held, is_own, lease_of
 from devpocket.store.port import MAX_LIMIT, Document, Lease, Window
 from devpocket.store.selection import Page, selected
 from devpocket.store.sqlite.schema import column_value
@@ -86,12 +86,12 @@ def renew_lease(connection: sqlite3.Connection, lease: Lease, held_until: dateti
     return _hold(connection, Lease(lease.id, lease.owner, lease.fence, held_until), now)
 
 
-def release_lease(connection: sqlite3.Connection, lease: Lease, now: datetime) -> bool:
+def release_lease(connection: sqlite3.Connection, lease: Lease, now: datetime, *, unfinished: bool) -> bool:
     """See :meth:`devpocket.store.port.Store.release_lease`."""
     document = _leases.get(connection, lease.id, column_value(now))
     if document is None or not is_own(document, lease):
         return False
-    _put(connection, _leases, {**document, "owner": None, "held_until": None}, now)
+    _put(connection, _leases, {**document, "owner": None, "held_until": UNFINISHED if unfinished else None}, now)
     return True
 
 

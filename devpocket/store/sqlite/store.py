@@ -108,10 +108,10 @@ class SqliteStore(CollectionSet):
         held_until = now + timedelta(seconds=ttl_s)
         return await self._worker.write(lambda db: atoms.renew_lease(db, lease, held_until, now))
 
-    async def release_lease(self, lease: Lease) -> bool:
+    async def release_lease(self, lease: Lease, *, unfinished: bool = False) -> bool:
         """Give the lease up; tell whether it was still one's own."""
         now = self._clock.now()
-        return await self._worker.write(lambda db: atoms.release_lease(db, lease, now))
+        return await self._worker.write(lambda db: atoms.release_lease(db, lease, now, unfinished=unfinished))
 
     async def forget_lease(self, lease: Lease) -> bool:
         """Remove the lease for good; tell whether it was still one's own."""
