@@ -2,11 +2,24 @@
 
 import asyncio
 import logging
+import math
 from datetime import timedelta
 
 from actors.journal import Journal
 from actors.ports import Ports
 from devpocket.domain.environments import Environment, EnvironmentPhase
+from devpocket.domain.instructions import (
+    DeleteContainer,
+    EnsureContainer,
+    EnsureInstallation,
+    EnsureTerminal,
+    ForgetEnvironment,
+    Instruction,
+    ObserveContainer,
+    RetryLater,
+    StopContainer,
+    UpdateContainer,
+)
 from devpocket.domain.lifecycle import (
     ContainerDeleted,
     ContainerObserved,
@@ -14,25 +27,16 @@ from devpocket.domain.lifecycle import (
     ContainerStopped,
     ContainerUpdated,
     DeadlinePassed,
-    DeleteContainer,
-    EnsureContainer,
-    EnsureInstallation,
-    EnsureTerminal,
     Event,
-    ForgetEnvironment,
     InstallationFailed,
     InstallationSucceeded,
-    Instruction,
-    ObserveContainer,
     OperationFailed,
     RetryDue,
-    RetryLater,
-    StopContainer,
     TerminalReady,
-    UpdateContainer,
 )
 from devpocket.errors import DevPocketError, UnavailableError
 from devpocket.runtime.port import ContainerState, InstallationProgress, InstallationState
+from devpocket.settings import RuntimeSettings
 from devpocket.store.port import Lease
 
 FASTEST_POLL_S = 0.02
@@ -74,14 +78,12 @@ class Driving:
             return OperationFailed("Something went wrong on the server.", transient=True)
 
     def _remaining_s(self, environment: Environment, instruction: Instruction) -> float:
-        settings = self._ports.settings.runtime
         if isinstance(instruction, DeleteContainer | ForgetEnvironment):
             return LONGEST_DELETION_S
+        settings = self._ports.settings.runtime
         if environment.phase not in _DEADLINES:
             return settings.start_timeout_s
-        installing = isinstance(instruction, EnsureInstallation)
-        limit_s = settings.installation_timeout_s if installing else settings.start_timeout_s
-        until = environment.phase_since_at + timedelta(seconds=limit_s)
+        until = environment.phase_since_at + timedelta(seconds=phase_limit_s(environment.phase, settings))
         return max((until - self._ports.clock.now()).total_seconds(), 1.0)
 
     async def _carry_out(self, environment: Environment, instruction: Instruction, lease: Lease) -> Event | None:
@@ -160,6 +162,18 @@ class Driving:
         await store.release(slots_counter(environment.user_id), slot_member(environment))
         await store.environments.delete(environment.id)
         await store.forget_lease(lease)
+
+
+def phase_limit_s(phase: EnvironmentPhase, settings: RuntimeSettings) -> float:
+    """Return how long an environment may be in ``phase``, in seconds; infinity where it may rest."""
+    match phase:
+        case EnvironmentPhase.INSTALLING:
+            return settings.installation_timeout_s
+        case EnvironmentPhase.PROVISIONING | EnvironmentPhase.CONFIGURING | EnvironmentPhase.STOPPING:
+            return settings.start_timeout_s
+        case EnvironmentPhase.DELETING:
+            return LONGEST_DELETION_S
+    return math.inf
 
 
 def slots_counter(user_id: str) -> str:

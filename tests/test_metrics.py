@@ -7,7 +7,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from devpocket.domain.environments import EnvironmentPhase
-from devpocket.domain.lifecycle import EnsureContainer
+from devpocket.domain.instructions import EnsureContainer
 from devpocket.errors import UnavailableError
 from devpocket.metrics import CONTENT_TYPE, Direction, LimitKind, LoopLagMonitor, MailOutcome, Metrics, SweepKind
 from devpocket.runtime.errors import DriverError

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Hi
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from devpocket.domain.environments import EnvironmentPhase
-from devpocket.domain.lifecycle import Instruction
+from devpocket.domain.instructions import Instruction
 from devpocket.errors import DevPocketError, UnavailableError
 from devpocket.metrics.labels import (
     CallOutcome,
