@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from datetime import datetime
 from typing import Any, Protocol
 
 from actors.driving import Driving
@@ -9,7 +10,8 @@ from actors.journal import Journal
 from actors.ownership import Ownership
 from actors.ports import Ports
 from devpocket.domain.environments import Environment, EnvironmentPhase
-from devpocket.domain.lifecycle import Event, ForgetEnvironment, Instruction, OwnershipTaken, decide
+from devpocket.domain.instructions import Instruction
+from devpocket.domain.lifecycle import ContainerObserved, DeadlinePassed, Event, OwnershipTaken, decide
 from devpocket.errors import NotFoundError
 from devpocket.ids import EnvironmentId
 from devpocket.store.environments import EnvironmentRecords
@@ -48,8 +50,10 @@ class Drive:
         self._ended = ended
         self._lease_lost = lease_lost
         self._operation: asyncio.Task[None] | None = None
+        self._instruction: Instruction | None = None
         self._serial = 0
-        self._forgets = False
+        self.latest: Environment | None = None
+        """As it was written or read last; commands of others make it old."""
 
     @property
     def is_owner(self) -> bool:
@@ -99,18 +103,27 @@ class Drive:
         except NotFoundError:
             self.give_up()
             raise
+        self.latest = after
         for instruction in instructions:
             self.perform(after, instruction)
         if before is not None and (before.phase, before.message) != (after.phase, after.message):
             self._ports.metrics.phase_changed(before.phase, after.phase)
             await self._journal.phase_changed(after)
-        if not instructions and after.is_settled and after.phase not in _KEPT:
+        if not self.is_operating and after.is_settled and after.phase not in _KEPT:
             await self._ownership.release()
 
+    async def end_phase(self, since_at: datetime) -> None:
+        """Go on to what follows a deadline that has passed, if it still is in the phase that began at ``since_at``."""
+        if self.latest is not None and self.latest.phase_since_at == since_at:
+            self._instruction = None  # doing the same again counts as something else
+            await self.feed(DeadlinePassed())
+
     def perform(self, environment: Environment, instruction: Instruction) -> None:
-        """Begin ``instruction`` in a child task; one that is under way is given up first."""
+        """Begin ``instruction`` in a child task; another one that is under way is given up first."""
+        if self.is_operating and instruction == self._instruction:
+            return
         former = self._stop_operation()
-        self._forgets = self._forgets or isinstance(instruction, ForgetEnvironment)
+        self._instruction = instruction
         operation = self._operate(self._serial, environment, instruction, former)
         self._operation = self._start_child(operation, type(instruction).__name__)
 
@@ -122,8 +135,14 @@ class Drive:
         if event is None:
             self._ownership.forget()
             return False
-        await self.feed(event)
+        if not (event == ContainerObserved(running=True) and self._is_steady):
+            await self.feed(event)
         return True
+
+    @property
+    def _is_steady(self) -> bool:
+        latest = self.latest
+        return latest is not None and latest.phase is EnvironmentPhase.RUNNING and not latest.needs_driving
 
     def give_up(self) -> None:
         """Stop driving at once, without writing anything more: somebody else does."""
@@ -131,15 +150,8 @@ class Drive:
         self._stop_operation()
 
     async def hand_over(self) -> None:
-        """Give the lease up for another process to take at once.
-
-        While the environment is being forgotten the lease is left to run out: the sweep finds it then, and removes it
-        if the environment is gone. One that was given up would be found by nobody.
-        """
-        if self._forgets:
-            self._ownership.forget()
-        else:
-            await self._ownership.release()
+        """Give the lease up for another process to take at once, or to remove when the environment is gone."""
+        await self._ownership.hand_over()
 
     async def _operate(
         self, serial: int, environment: Environment, instruction: Instruction, former: "asyncio.Task[None] | None"
@@ -147,7 +159,7 @@ class Drive:
         if former is not None:
             await asyncio.wait([former])
         lease = self._ownership.lease
-        if lease is not None:
+        if lease is not None and not self._ownership.has_run_out:
             self._ended(serial, await self._driving.perform(environment, instruction, lease))
 
     def _stop_operation(self) -> "asyncio.Task[None] | None":

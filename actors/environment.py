@@ -5,16 +5,26 @@ It holds no policy. What happens next is decided by :mod:`devpocket.domain.lifec
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
-from actors.dispatch import Message, handles
+from actors.dispatch import handles
 from actors.drive import Drive
 from actors.driving import slot_member, slots_counter
+from actors.environment_messages import (
+    DriveEnvironment,
+    EndPhase,
+    EventArrived,
+    LeaseLost,
+    OperationEnded,
+    SomebodyWatches,
+    Tick,
+)
 from actors.environment_queries import EnvironmentQueries
-from actors.journal import Journal, status_data
+from actors.idleness import Idleness
+from actors.journal import Journal
 from actors.loop import LoopActor
 from actors.messages import (
     AttachTerminal,
@@ -36,22 +46,24 @@ from actors.ports import Ports
 from actors.samples import Samples
 from actors.terminal_sessions import TerminalSessions
 from actors.upkeep import Upkeep
+from actors.watching import Watching
 from devpocket.bus.port import Topic
 from devpocket.domain import commands
 from devpocket.domain.environments import DesiredState, Environment, EnvironmentPhase
-from devpocket.domain.events import EnvironmentEvent, EventKind
-from devpocket.domain.lifecycle import DesiredChanged, Event, ObserveContainer, RetryDue
+from devpocket.domain.events import EventKind
+from devpocket.domain.instructions import ObserveContainer
+from devpocket.domain.lifecycle import DesiredChanged, RetryDue
 from devpocket.errors import DevPocketError, InvalidStateError, NotFoundError, UnavailableError
 from devpocket.ids import EnvironmentId, UserId
-from devpocket.metrics import SweepKind
 from devpocket.runtime.port import Terminal
 from devpocket.store.environments import EnvironmentRecords
 
 TICK_S = 2.5
-"""How often a change that no event told of is looked for."""
+"""How often watchers are told what no event told of, and a running container is looked at."""
 ACTIVITY_GRAIN = timedelta(seconds=10)
 """Typing is written down at most this often."""
 
+_LOG = logging.getLogger(__name__)
 _COMMANDS: Mapping[Command, Callable[[Environment, datetime], Environment]] = {
     Command.START: commands.start,
     Command.STOP: commands.stop,
@@ -59,41 +71,6 @@ _COMMANDS: Mapping[Command, Callable[[Environment, datetime], Environment]] = {
     Command.RECOVER: commands.recover,
     Command.DELETE: commands.delete,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class DriveEnvironment(Message[None]):
-    """Take the environment over if nobody holds it, and go on with whatever is to be done."""
-
-    is_abandoned: bool = False
-    """Its owner died, perhaps with the last instruction undone: look even at one that is where it should be."""
-
-
-@dataclass(frozen=True, slots=True)
-class EventArrived(Message[None]):
-    """Some process, perhaps this one, has announced something."""
-
-    event: EnvironmentEvent
-
-
-@dataclass(frozen=True, slots=True)
-class OperationEnded(Message[None]):
-    """The instruction with this serial number has come to its end; None: the environment is forgotten."""
-
-    serial: int
-    event: Event | None
-
-
-@dataclass(frozen=True, slots=True)
-class LeaseLost(Message[None]):
-    """Another process drives now, or nobody can."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tick(Message[None]):
-    """Look around."""
-
-    keeps_awake = False
 
 
 class EnvironmentActor(LoopActor):
@@ -117,11 +94,10 @@ class EnvironmentActor(LoopActor):
             ended=lambda serial, event: self.tell_self(OperationEnded(serial, event)),
             lease_lost=lambda: self.tell_self(LeaseLost()),
         )
-        self._upkeep = Upkeep(ports, journal, samples)
+        self._upkeep = Upkeep(ports, samples)
+        self._idleness = Idleness(ports, journal)
         self._terminals = TerminalSessions(ports, environment_id)
-        self._watchers: dict[str, Callable[[EnvironmentEvent], None]] = {}
-        self._seen_version = 0
-        self._shown: tuple[Any, ...] = ()
+        self._watching = Watching(ports, environment_id)
         self._noted_at: datetime | None = None
         self._ticking: asyncio.Task[None] | None = None
 
@@ -158,16 +134,24 @@ class EnvironmentActor(LoopActor):
             return _COMMANDS[message.command](_owned_by(environment, message.user_id), now)
 
         environment = await self._records.change(self._id, commanded)
-        if environment.desired is DesiredState.DELETED:
-            await self._ports.store.release(slots_counter(environment.user_id), slot_member(environment))
         await self._journal.status(environment)
         self.tell_self(DriveEnvironment())
+        if environment.desired is DesiredState.DELETED:
+            await self._release_slot(environment)
         return environment
+
+    async def _release_slot(self, environment: Environment) -> None:
+        """Make room for another one now rather than when everything is removed."""
+        try:
+            await self._ports.store.release(slots_counter(environment.user_id), slot_member(environment))
+        except UnavailableError as error:  # the deletion is written down and gives it back at its end
+            _LOG.info("environment %s: its slot is given back later: %s", self._id, error)
 
     @handles(GetMetrics)
     async def metrics(self, message: GetMetrics) -> EnvironmentMetrics:
         """Return figures now and then."""
         environment = await self._live(message.user_id)
+        await self._watching.give_sign()
         return await self._queries.metrics(await self._upkeep.usage(environment), message.hours)
 
     @handles(GetLogs)
@@ -179,16 +163,14 @@ class EnvironmentActor(LoopActor):
     async def watch(self, message: WatchEnvironment) -> Environment:
         """Call the listener from now on."""
         environment = await self._live(message.user_id)
-        self._watchers[message.watcher_id] = message.listener
-        self._shown = self._shown or _shown(status_data(environment))
-        self._seen_version = max(self._seen_version, environment.version)
+        self._watching.add(message.watcher_id, message.listener, environment)
         self._keep_ticking()
         return environment
 
     @handles(UnwatchEnvironment)
     def unwatch(self, message: UnwatchEnvironment) -> None:
         """Stop calling."""
-        self._watchers.pop(message.watcher_id, None)
+        self._watching.remove(message.watcher_id)
 
     @handles(AttachTerminal)
     async def attach(self, message: AttachTerminal) -> Terminal:
@@ -224,7 +206,7 @@ class EnvironmentActor(LoopActor):
         """Take over what nobody drives; the owner looks whether something else is wanted."""
         try:
             if self._drive.is_owner:
-                await self._drive.feed(DesiredChanged())
+                await self._drive.feed(DesiredChanged() if self._drive.is_operating else RetryDue())
             else:
                 environment = await self._records.get(self._id)
                 await self._drive.take_over(environment, is_abandoned=message.is_abandoned)
@@ -233,6 +215,12 @@ class EnvironmentActor(LoopActor):
         finally:
             if self._drive.is_owner:  # also when the store failed in between: the next tick goes on
                 self._keep_ticking()
+
+    @handles(EndPhase)
+    async def end_phase(self, message: EndPhase) -> None:
+        """Give up what goes on too long."""
+        if self._drive.is_owner:
+            await self._drive.end_phase(message.since_at)
 
     @handles(OperationEnded)
     async def operation_ended(self, message: OperationEnded) -> None:
@@ -246,8 +234,9 @@ class EnvironmentActor(LoopActor):
 
     @handles(LeaseLost)
     def lease_lost(self, _message: LeaseLost) -> None:
-        """Stop driving."""
-        self._drive.give_up()
+        """Stop driving, unless the lease has been taken anew in between."""
+        if not self._drive.is_owner:
+            self._drive.give_up()
 
     # --- looking around ----------------------------------------------------------------------------------------------
 
@@ -255,54 +244,55 @@ class EnvironmentActor(LoopActor):
     async def event_arrived(self, message: EventArrived) -> None:
         """Tell the watchers; as the owner, see whether something else is wanted now."""
         event = message.event
-        self._tell_watchers(event)
-        if event.kind is EventKind.STATUS:
-            version = event.data.get("version")
-            self._seen_version = max(self._seen_version, version if isinstance(version, int) else 0)
-            if self._drive.is_owner and event.data.get("origin") != self._ports.process_id:
-                self.tell_self(DriveEnvironment())
+        self._watching.tell(event)
+        is_foreign = event.kind is EventKind.STATUS and event.data.get("origin") != self._ports.process_id
+        if is_foreign and self._drive.is_owner:
+            self.tell_self(DriveEnvironment())
+
+    @handles(SomebodyWatches)
+    def somebody_watches(self, _message: SomebodyWatches) -> None:
+        """Remember when."""
+        self._watching.sign_given()
 
     @handles(Tick)
     async def tick(self, _message: Tick) -> None:
         """Catch up with what no event told of, and look after a running environment."""
         try:
-            environment = await self._records.get(self._id)
+            if self._watching:
+                self._watching.catch_up(await self._records.get(self._id))
+                await self._watching.give_sign()
+            if self._drive.is_owner and not self._drive.is_operating:
+                await self._look_after(self._drive.latest)
         except NotFoundError:
             self._end()
-            return
         except UnavailableError:
             return  # the store is away; the next tick looks again
-        news = status_data(environment)
-        if environment.version > self._seen_version and _shown(news) != self._shown:
-            now = self._ports.clock.now()
-            self._tell_watchers(EnvironmentEvent(self._id, EventKind.STATUS, now, news))
-        self._seen_version = max(self._seen_version, environment.version)
-        if not self._drive.is_owner or self._drive.is_operating:
-            return
-        if environment.needs_driving:
+
+    async def _look_after(self, environment: Environment | None) -> None:
+        if environment is None or environment.needs_driving:
             await self._drive.feed(RetryDue())
         elif environment.phase is EnvironmentPhase.RUNNING:
-            await self._look_after(environment)
+            if await self._idleness.stop_if_due(environment):
+                self.tell_self(DriveEnvironment())
+                return
+            await self._upkeep.sample(environment, is_watched=self._watching.is_watched)
+            await self._upkeep.save_terminal(environment, self._used_at)
+            self._drive.perform(environment, ObserveContainer())
 
-    async def _look_after(self, environment: Environment) -> None:
-        reason = await self._upkeep.idle_reason(environment, await self._queries.plan(environment))
-        if reason is not None:
-            now = self._ports.clock.now()
-            await self._records.change(self._id, lambda each: commands.stop(each, now, reason))
-            self._ports.metrics.swept(SweepKind.IDLE, 1)
-            self.tell_self(DriveEnvironment())
-            return
-        await self._upkeep.sample(environment, is_watched=bool(self._watchers))
-        await self._upkeep.save_terminal(environment)
-        self._drive.perform(environment, ObserveContainer())
+    @property
+    def _used_at(self) -> datetime | None:
+        """When somebody was last at its terminal; without events, as of the last look for idleness."""
+        known = [at for at in (self._watching.sign_at, self._idleness.used_at) if at is not None]
+        return max(known, default=None)
 
     async def _wake(self, environment: Environment) -> None:
         """Start an environment that its idleness stopped, when its plan allows that."""
         plan = await self._queries.plan(environment)
-        if environment.desired is DesiredState.STOPPED and environment.stop_reason and plan.wake_on_connect:
-            now = self._ports.clock.now()
-            await self._records.change(self._id, lambda each: commands.start(each, now))
-            self.tell_self(DriveEnvironment())
+        if not (_sleeps(environment) and plan.wake_on_connect):
+            return
+        now = self._ports.clock.now()
+        await self._records.change(self._id, lambda each: commands.start(each, now) if _sleeps(each) else each)
+        self.tell_self(DriveEnvironment())
 
     async def _note(self, at: datetime) -> None:
         if self._noted_at is not None and at - self._noted_at < ACTIVITY_GRAIN:
@@ -310,18 +300,12 @@ class EnvironmentActor(LoopActor):
         self._noted_at = at
         await self._records.change(self._id, lambda each: replace(each, last_accessed_at=at))
 
-    def _tell_watchers(self, event: EnvironmentEvent) -> None:
-        if event.kind is EventKind.STATUS:
-            self._shown = _shown(event.data)
-        for listener in tuple(self._watchers.values()):
-            listener(event)
-
     def _keep_ticking(self) -> None:
         if self._ticking is None or self._ticking.done():
             self._ticking = self.start_child(self._tick(), "tick")
 
     async def _tick(self) -> None:
-        while self._drive.is_owner or self._watchers:
+        while self._drive.is_owner or self._watching:
             await asyncio.sleep(TICK_S)
             self.tell_self(Tick())
 
@@ -330,16 +314,8 @@ class EnvironmentActor(LoopActor):
 
     def _end(self) -> None:
         """It is gone: tell whoever still watches, and stop."""
-        now = self._ports.clock.now()
-        data = {"phase": EnvironmentPhase.DELETED.value, "status": "terminated", "message": "Deleted."}
-        self._tell_watchers(EnvironmentEvent(self._id, EventKind.STATUS, now, data))
-        self._watchers.clear()
+        self._watching.say_farewell()
         self.stop()
-
-
-def _shown(data: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return what of a status event matters to those who watch."""
-    return tuple(data.get(name) for name in ("phase", "status", "message", "installation_completed"))
 
 
 def _owned_by(environment: Environment, user_id: UserId) -> Environment:
@@ -347,3 +323,8 @@ def _owned_by(environment: Environment, user_id: UserId) -> Environment:
     if environment.user_id != user_id or environment.desired is DesiredState.DELETED:
         raise NotFoundError("There is no such environment.")
     return environment
+
+
+def _sleeps(environment: Environment) -> bool:
+    """Tell whether it was stopped because nobody used it."""
+    return environment.desired is DesiredState.STOPPED and bool(environment.stop_reason)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from actors.ports import Ports
 from devpocket.errors import UnavailableError
@@ -19,6 +19,11 @@ class Ownership:
         self._id = environment_id
         self._ttl_s = ports.settings.ownership.lease_ttl_s
         self.lease: Lease | None = None
+
+    @property
+    def has_run_out(self) -> bool:
+        """Whether there is no lease, or it has ended by this process's clock: the process may have been paused."""
+        return self.lease is None or self._ports.clock.now() >= self.lease.held_until
 
     async def acquire(self) -> Lease | None:
         """Return the lease when it is, or becomes, this process's; None while another holds it."""
@@ -47,24 +52,35 @@ class Ownership:
                 return
 
     async def _renewed(self, lease: Lease) -> Lease | None:
+        left_s = (lease.held_until - self._ports.clock.now()).total_seconds()
+        if left_s <= 0:
+            return None  # others may have it already, so not another moment is spent on asking
         try:
-            return await self._ports.store.renew_lease(lease, self._ttl_s)
-        except UnavailableError as error:
-            if self._ports.clock.now() < lease.held_until:
-                return lease
-            _LOG.warning("environment %s: lease cannot be renewed: %s", self._id, error)
+            async with asyncio.timeout(left_s):
+                return await self._ports.store.renew_lease(lease, self._ttl_s)
+        except UnavailableError:
+            return lease
+        except TimeoutError:
+            _LOG.warning("environment %s: the lease could not be renewed in time", self._id)
             return None
 
+    async def hand_over(self) -> None:
+        """Give the lease up for another process to go on at once, told or not. Does nothing without one."""
+        await self._give_up(lambda lease: self._ports.store.release_lease(lease, unfinished=True))
+
     async def release(self) -> None:
-        """Give the lease up, so that another process may have it at once. Does nothing without one."""
-        lease, self.lease = self.lease, None
+        """Give the lease up because there is nothing to drive any more. Does nothing without one."""
+        await self._give_up(self._ports.store.release_lease)
+
+    async def _give_up(self, end: Callable[[Lease], Awaitable[object]]) -> None:
+        lease = self.lease
         if lease is None:
             return
-        self._ports.metrics.lease_released()
+        self.forget()
         try:
-            await self._ports.store.release_lease(lease)
+            await end(lease)
         except UnavailableError as error:
-            _LOG.warning("environment %s: lease not released, it runs out by itself: %s", self._id, error)
+            _LOG.warning("environment %s: lease not given up, it runs out by itself: %s", self._id, error)
 
     def forget(self) -> None:
         """Drop a lease that has been lost or removed."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from actors.directory import Directory
-from actors.environment import DriveEnvironment, EventArrived
+from actors.environment_messages import DriveEnvironment, EventArrived, SomebodyWatches
 from actors.journal import event_from_bus
 from actors.ports import Ports
 from actors.samples import Samples
@@ -18,7 +18,7 @@ from devpocket.errors import UnavailableError
 from devpocket.ids import EnvironmentId, SessionId, UserId
 from devpocket.metrics import SweepKind
 
-UNOWNED_INTERVAL_S = 10.0
+COUNT_INTERVAL_S = 10.0
 SLOW_SWEEP_INTERVAL_S = 60.0
 
 _LOG = logging.getLogger(__name__)
@@ -49,13 +49,15 @@ class Supervisor:
         settings = self._ports.settings.ownership
         intervals_s = {
             SweepKind.UNSETTLED: settings.sweep_interval_s,
-            SweepKind.UNOWNED: max(UNOWNED_INTERVAL_S, settings.sweep_interval_s),
+            SweepKind.UNOWNED: max(SLOW_SWEEP_INTERVAL_S, settings.sweep_interval_s),
+            SweepKind.STUCK: max(SLOW_SWEEP_INTERVAL_S, settings.sweep_interval_s),
             SweepKind.ORPHANS: settings.orphan_sweep_interval_s,
             SweepKind.TERMINALS: SLOW_SWEEP_INTERVAL_S,
             SweepKind.ACCOUNTS: SLOW_SWEEP_INTERVAL_S,
         }
         for sweep, interval_s in intervals_s.items():
             self._begin(f"sweep {sweep}", self._repeat(sweep, interval_s))
+        self._begin("count environments", self._count())
         self._begin("write samples", self._samples.run())
         self._begin("show life", self._show_life())
 
@@ -79,6 +81,11 @@ class Supervisor:
         while True:
             await self._sweeps.run(sweep)
             await asyncio.sleep(interval_s)
+
+    async def _count(self) -> None:
+        while True:
+            await self._tolerating(self._sweeps.count_phases())
+            await asyncio.sleep(COUNT_INTERVAL_S)
 
     async def _show_life(self) -> None:
         """Hold the lease by which other processes see that this one lives."""
@@ -120,6 +127,9 @@ class Supervisor:
             Topic.ENVIRONMENT_EVENT: self._lead_environment_event,
             Topic.ENVIRONMENT_CHANGED: lambda event: self._environments.tell(
                 EnvironmentId(event["environment_id"]), DriveEnvironment()
+            ),
+            Topic.ENVIRONMENT_WATCHED: lambda event: self._environments.tell_if_alive(
+                EnvironmentId(event["environment_id"]), SomebodyWatches()
             ),
             Topic.SESSION_ENDED: lambda event: self._users.tell_if_alive(
                 UserId(event["user_id"]), SessionEnded(SessionId(event["session_id"]))

@@ -1,21 +1,29 @@
 """Looking for what nobody drives, nobody owns or nobody ended: the safety net under events and leases."""
 
 import logging
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from actors.account_removal import AccountRemoval
 from actors.directory import Directory
-from actors.environment import DriveEnvironment
+from actors.driving import phase_limit_s
+from actors.environment_messages import DriveEnvironment, EndPhase
+from actors.orphans import Orphans
 from actors.ports import Ports
+from actors.side_by_side import side_by_side
 from devpocket.domain.environments import EnvironmentPhase
-from devpocket.errors import UnavailableError
+from devpocket.errors import DevPocketError, UnavailableError
 from devpocket.ids import EnvironmentId, UserId
 from devpocket.metrics import SweepKind
 from devpocket.store.errors import MissingDocumentError, VersionConflictError
 from devpocket.store.port import MAX_LIMIT, Document, Key, Lease
 
 BATCH = 200
+LEFT_ALONE = timedelta(seconds=1)
+"""Whoever has just been asked for something drives it; so fresh a change needs no help yet."""
+OVERDUE_BY_S = 5.0
+"""An owner ends a phase by itself at its deadline; so much later it is found not to have done so."""
 PROCESS = "process:"
 _LONG_AGO = datetime(1970, 1, 2, tzinfo=UTC)
 _LOG = logging.getLogger(__name__)
@@ -30,13 +38,30 @@ class Sweeps:
     removal: AccountRemoval
     owns_runtime: bool = True
     """Whether the runtime's data belongs to this store; else containers without a document are left alone."""
-    _suspects: set[EnvironmentId] = field(default_factory=set)
+    _overdue: set[tuple[str, datetime]] = field(default_factory=set)
+    _orphans: Orphans = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._orphans = Orphans(self.ports)
 
     async def unsettled(self) -> int:
-        """Drive environments that are on their way and have no owner, and those whose owner died."""
-        expired = await self.ports.store.expired_leases(BATCH)
-        orphaned = [lease.id for lease in expired if not await self._forget_if_useless(lease)]
-        return await self._drive_unowned(orphaned, is_abandoned=True) + await self._drive_all_unowned("settled", False)
+        """Drive environments that are on their way and have no owner, and those whose owner died or left.
+
+        This process's own ones that are on their way are told, too: a command may have come without its event.
+        """
+        expired = await self.ports.store.expired_leases(MAX_LIMIT)
+        useless = await side_by_side(expired, self._forget_if_useless)
+        orphaned = [lease.id for lease, is_useless in zip(expired, useless, strict=True) if not is_useless]
+        found = self._drive(orphaned, is_abandoned=True)
+        async for page in self._pages("settled", False):
+            leases = await self.ports.store.live_leases([each["_id"] for each in page])
+            before = self.ports.clock.now() - LEFT_ALONE
+            waiting = [each["_id"] for each in page if each["_id"] not in leases and each["updated_at"] < before]
+            found += self._drive(waiting)
+            for lease in leases.values():
+                if lease.owner == self.ports.process_id:
+                    self.environments.tell_if_alive(EnvironmentId(lease.id), DriveEnvironment())
+        return found
 
     async def _forget_if_useless(self, lease: Lease) -> bool:
         """Remove the lease of a dead process, or of an environment that is gone; tell whether it was one."""
@@ -47,68 +72,88 @@ class Sweeps:
             await self.ports.store.forget_lease(taken)
         return True
 
-    async def unowned(self) -> int:
-        """Drive running environments that nobody looks after."""
-        await self._count_phases()
-        return await self._drive_all_unowned("phase", EnvironmentPhase.RUNNING.value)
+    async def stuck(self) -> int:
+        """Have phases ended that have outlived their deadline; each is counted once."""
+        overdue: set[tuple[str, datetime]] = set()
+        async for page in self._pages("settled", False):
+            overdue |= {(each["_id"], each["phase_since_at"]) for each in page if self._is_overdue(each)}
+        for environment_id, since_at in overdue:
+            self.environments.tell_if_alive(EnvironmentId(environment_id), EndPhase(since_at))
+        new, self._overdue = overdue - self._overdue, overdue
+        return len(new)
 
-    async def _drive_all_unowned(self, index: str, value: Key) -> int:
-        found, last = 0, None
-        while True:
-            page: list[Document] = await self.ports.store.environments.query(index, value, limit=MAX_LIMIT, after=last)
-            found += await self._drive_unowned([document["_id"] for document in page])
+    def _is_overdue(self, document: Document) -> bool:
+        limit_s = phase_limit_s(EnvironmentPhase(document["phase"]), self.ports.settings.runtime)
+        spent: timedelta = self.ports.clock.now() - document["phase_since_at"]
+        return spent.total_seconds() > limit_s + OVERDUE_BY_S
+
+    async def unowned(self) -> int:
+        """Drive running environments that nobody looks after, though no lease tells of it. Reads all of them."""
+        found = 0
+        async for page in self._pages("phase", EnvironmentPhase.RUNNING.value):
+            leases = await self.ports.store.live_leases([each["_id"] for each in page])
+            found += self._drive([each["_id"] for each in page if each["_id"] not in leases])
+        return found
+
+    async def _pages(self, index: str, value: Key) -> AsyncIterator[list[Document]]:
+        last: Document | None = None
+        while page := await self.ports.store.environments.query(index, value, limit=MAX_LIMIT, after=last):
+            yield page
             if len(page) < MAX_LIMIT:
-                return found
+                return
             last = page[-1]
 
-    async def _count_phases(self) -> None:
+    def _drive(self, ids: Sequence[str], *, is_abandoned: bool = False) -> int:
+        for environment_id in ids:
+            self.environments.tell(EnvironmentId(environment_id), DriveEnvironment(is_abandoned))
+        return len(ids)
+
+    async def count_phases(self) -> None:
+        """Count the environments of all processes for the figures."""
         count = self.ports.store.environments.count
         self.ports.metrics.environments_counted(
             {phase: await count("phase", phase.value) for phase in EnvironmentPhase}
         )
 
-    async def _drive_unowned(self, ids: list[str], *, is_abandoned: bool = False) -> int:
-        owned = await self.ports.store.live_leases(ids) if ids else {}
-        unowned = [environment_id for environment_id in dict.fromkeys(ids) if environment_id not in owned]
-        for environment_id in unowned:
-            self.environments.tell(EnvironmentId(environment_id), DriveEnvironment(is_abandoned))
-        return len(unowned)
-
     async def orphans(self) -> int:
-        """Remove containers that have had no document at two looks in a row."""
+        """Remove containers without a document, and have those stopped that should not run."""
         if not self.owns_runtime:
             return 0
-        suspects = {
-            environment_id
-            for environment_id in await self.ports.runtime.list_environments()
-            if await self.ports.store.environments.get(environment_id) is None
-        }
-        orphans, self._suspects = suspects & self._suspects, suspects
-        for environment_id in orphans:
-            _LOG.warning("environment %s has no document: its container is removed", environment_id)
-            await self.ports.runtime.ensure_deleted(environment_id)
-        return len(orphans)
+        removed = await self._orphans.remove()
+        return removed + self._drive(await self._orphans.stray(), is_abandoned=True)
 
     async def terminals(self) -> int:
         """End the records of terminals whose process is gone."""
-        sessions, now = self.ports.store.terminal_sessions, self.ports.clock.now()
-        opened = await sessions.query("is_open", True, limit=BATCH)
-        processes = {process_lease(document["process_id"]) for document in opened}
-        alive = await self.ports.store.live_leases(list(processes)) if processes else {}
-        dead = [document for document in opened if process_lease(document["process_id"]) not in alive]
-        for document in dead:
-            try:
-                await sessions.replace({**document, "is_open": False, "seen_at": now, "ended_at": now})
-            except (VersionConflictError, MissingDocumentError):
-                continue  # somebody else has ended it
-        return len(dead)
+        sessions, found, last = self.ports.store.terminal_sessions, 0, None
+        while page := await sessions.query("is_open", True, limit=MAX_LIMIT, after=last):
+            alive = await self.ports.store.live_leases([*{process_lease(each["process_id"]) for each in page}])
+            dead = [each for each in page if process_lease(each["process_id"]) not in alive]
+            found += sum(await side_by_side(dead, self._end_terminal))
+            last = page[-1]
+        return found
+
+    async def _end_terminal(self, document: Document) -> bool:
+        now = self.ports.clock.now()
+        try:
+            ended = {**document, "is_open": False, "seen_at": now, "ended_at": now}
+            await self.ports.store.terminal_sessions.replace(ended)
+        except (VersionConflictError, MissingDocumentError):
+            return False  # somebody else has ended it
+        return True
 
     async def accounts(self) -> int:
         """Finish removals that a dying process left undone."""
         closed = await self.ports.store.users.query("deletion", lower=_LONG_AGO, limit=BATCH)
-        for document in closed:
-            await self.removal.finish(UserId(document["_id"]))
-        return len(closed)
+        return sum([await self._finish_removal(UserId(document["_id"])) for document in closed])
+
+    async def _finish_removal(self, user_id: UserId) -> bool:
+        """Tell whether it could be finished; one that resists must not keep the others."""
+        try:
+            await self.removal.finish(user_id)
+        except DevPocketError as error:
+            _LOG.warning("account %s cannot be removed yet: %s", user_id, error.detail or error.public)
+            return False
+        return True
 
     async def run(self, sweep: SweepKind) -> None:
         """Look once; a part that does not answer is a reason to look again later, not to stop looking."""

@@ -1,13 +1,10 @@
-"""What a running environment needs from its owner now and then: samples, saved terminals, an end of idleness."""
+"""What a running environment needs from its owner now and then: samples, saved terminals."""
 
 from datetime import datetime, timedelta
 
-from actors.journal import Journal
 from actors.ports import Ports
 from actors.samples import Samples
 from devpocket.domain.environments import Environment
-from devpocket.domain.events import EventKind
-from devpocket.domain.plans import Plan
 from devpocket.runtime.port import Usage
 
 SAVE_INTERVAL = timedelta(minutes=1)
@@ -17,14 +14,12 @@ FRESH_FOR = timedelta(seconds=3)
 class Upkeep:
     """The clockwork of one environment in one process; all times are those of the injected clock."""
 
-    def __init__(self, ports: Ports, journal: Journal, samples: Samples) -> None:
+    def __init__(self, ports: Ports, samples: Samples) -> None:
         self._ports = ports
-        self._journal = journal
         self._samples = samples
         self._usage: Usage | None = None
         self._sampled_at: datetime | None = None
         self._saved_at: datetime | None = None
-        self._warned_since: datetime | None = None
 
     async def usage(self, environment: Environment) -> Usage | None:
         """Return figures that are at most a few seconds old; None while it does not run."""
@@ -45,32 +40,12 @@ class Upkeep:
         if usage is not None:
             self._samples.add(environment.id, usage)
 
-    async def save_terminal(self, environment: Environment) -> None:
-        """Save the terminal's state when somebody used it since the last time, at most once a minute."""
-        used_at, now = environment.last_accessed_at, self._ports.clock.now()
-        if used_at is None or (self._saved_at is not None and used_at + SAVE_INTERVAL < self._saved_at):
+    async def save_terminal(self, environment: Environment, used_at: datetime | None) -> None:
+        """Save the terminal's state when somebody was at it since the last time, at most once a minute."""
+        now = self._ports.clock.now()
+        if used_at is None or (self._saved_at is not None and used_at <= self._saved_at):
             return
         if self._saved_at is not None and now - self._saved_at < SAVE_INTERVAL:
             return
         self._saved_at = now
         await self._ports.runtime.save_terminal(environment.id)
-
-    async def idle_reason(self, environment: Environment, plan: Plan) -> str | None:
-        """Return the sentence to stop it with when its plan's idle time is over; warn its sockets before."""
-        if plan.idle_timeout_s is None:
-            return None
-        since = max(environment.last_accessed_at or environment.phase_since_at, environment.phase_since_at)
-        left_s = plan.idle_timeout_s - (self._ports.clock.now() - since).total_seconds()
-        if left_s <= 0:
-            return f"Stopped after {_minutes(plan.idle_timeout_s)} without use."
-        if left_s <= self._ports.settings.ownership.idle_warning_s and self._warned_since != since:
-            self._warned_since = since
-            message = f"Nobody has typed here for a while: this environment stops in {_minutes(left_s)}."
-            await self._journal.announce(environment.id, EventKind.NOTICE, {"message": message})
-        return None
-
-
-def _minutes(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(round(seconds), 1)} seconds"
-    return f"{round(seconds / 60)} minutes"

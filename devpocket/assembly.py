@@ -17,7 +17,8 @@ from actors.clusters import Clusters
 from actors.codes import Codes
 from actors.creation import Creation
 from actors.directory import Directory
-from actors.environment import DriveEnvironment, EnvironmentActor
+from actors.environment import EnvironmentActor
+from actors.environment_messages import DriveEnvironment
 from actors.health import Health
 from actors.journal import Journal
 from actors.mail_store import MailStore

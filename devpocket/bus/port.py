@@ -31,6 +31,8 @@ class Topic(StrEnum):
     """``environment_id``, ``user_id``: its document has changed, or its user wants something of it."""
     ENVIRONMENT_EVENT = "environment.event"
     """``environment_id``, ``kind``, ``at``, ``data``: what open sockets of the environment are told."""
+    ENVIRONMENT_WATCHED = "environment.watched"
+    """``environment_id``: somebody looks at it through some process."""
     SESSION_ENDED = "session.ended"
     """``session_id``, ``user_id``: its tokens and sockets must go now."""
     USER_CHANGED = "user.changed"

@@ -78,6 +78,8 @@ class SweepKind(StrEnum):
 
     UNSETTLED = "unsettled"
     """Environments on their way somewhere that no process drives."""
+    STUCK = "stuck"
+    """Environments in a phase beyond its deadline."""
     UNOWNED = "unowned"
     """Running environments that no process looks after."""
     ORPHANS = "orphans"

@@ -28,7 +28,7 @@ def pair(mongodb_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="package")
 def lonely(mongodb_url: str) -> Iterator[Pair]:
-    with running_pair(mongodb_url, LEASE_TTL="2s", SWEEP_INTERVAL="200ms", IDLE_WARNING="6s") as pair:
+    with running_pair(mongodb_url, LEASE_TTL="2s", IDLE_WARNING="6s") as pair:
         yield pair
 
 
