@@ -114,7 +114,7 @@ class Drive:
 
     async def end_phase(self, since_at: datetime) -> None:
         """Go on to what follows a deadline that has passed, if it still is in the phase that began at ``since_at``."""
-        if self.latest is not None and self.latest.phase_since_at == since_at:
+        if (await self._records.get(self._id)).phase_since_at == since_at:
             self._instruction = None  # doing the same again counts as something else
             await self.feed(DeadlinePassed())
 

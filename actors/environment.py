@@ -219,8 +219,11 @@ class EnvironmentActor(LoopActor):
     @handles(EndPhase)
     async def end_phase(self, message: EndPhase) -> None:
         """Give up what goes on too long."""
-        if self._drive.is_owner:
-            await self._drive.end_phase(message.since_at)
+        try:
+            if self._drive.is_owner:
+                await self._drive.end_phase(message.since_at)
+        except NotFoundError:
+            self._end()
 
     @handles(OperationEnded)
     async def operation_ended(self, message: OperationEnded) -> None:

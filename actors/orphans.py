@@ -17,34 +17,39 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Orphans:
-    """Compares what the runtime holds with what the store says. An environment that has an owner is left to it."""
+    """Compares what the runtime holds with what the store says."""
 
     ports: Ports
     _suspects: set[EnvironmentId] = field(default_factory=set)
 
     async def remove(self) -> int:
-        """Remove containers that have had no document at two looks in a row; return how many."""
-        documents = await self._unowned()
+        """Remove containers that have had no document at two looks in a row; return how many.
+
+        A document goes last of all, so that one without is an orphan whoever holds a lease of it.
+        """
+        documents = await self._documents()
         suspects = {environment_id for environment_id, document in documents.items() if document is None}
         orphans, self._suspects = suspects & self._suspects, suspects
         return sum(await side_by_side(sorted(orphans), self._remove))
 
     async def stray(self) -> Sequence[EnvironmentId]:
         """Return the environments that are to be at rest, with nobody driving them, and whose container runs."""
-        documents = await self._unowned()
+        documents = await self._documents()
         at_rest = [environment_id for environment_id, document in documents.items() if document and _rests(document)]
-        states = await side_by_side(at_rest, self.ports.runtime.observe)
-        return [each for each, state in zip(at_rest, states, strict=True) if state is ContainerState.RUNNING]
+        unowned = await self._unowned(at_rest)
+        states = await side_by_side(unowned, self.ports.runtime.observe)
+        return [each for each, state in zip(unowned, states, strict=True) if state is ContainerState.RUNNING]
 
-    async def _unowned(self) -> dict[EnvironmentId, Document | None]:
-        """Return the documents of those that have a container and no owner."""
-        kept = await self.ports.runtime.list_environments()
+    async def _documents(self) -> dict[EnvironmentId, Document | None]:
+        """Return the documents of those that the runtime holds."""
+        held = await self.ports.runtime.list_environments()
+        return dict(zip(held, await side_by_side(held, self.ports.store.environments.get), strict=True))
+
+    async def _unowned(self, ids: list[EnvironmentId]) -> list[EnvironmentId]:
         owned: set[str] = set()
-        for start in range(0, len(kept), MAX_LIMIT):
-            owned |= (await self.ports.store.live_leases(list(kept[start : start + MAX_LIMIT]))).keys()
-        unowned = [environment_id for environment_id in kept if environment_id not in owned]
-        documents = await side_by_side(unowned, self.ports.store.environments.get)
-        return dict(zip(unowned, documents, strict=True))
+        for start in range(0, len(ids), MAX_LIMIT):
+            owned |= (await self.ports.store.live_leases(list(ids[start : start + MAX_LIMIT]))).keys()
+        return [environment_id for environment_id in ids if environment_id not in owned]
 
     async def _remove(self, environment_id: EnvironmentId) -> bool:
         """Tell whether it could be removed; one that resists must not keep the others."""

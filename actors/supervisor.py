@@ -19,7 +19,7 @@ from devpocket.ids import EnvironmentId, SessionId, UserId
 from devpocket.metrics import SweepKind
 
 COUNT_INTERVAL_S = 10.0
-SLOW_SWEEP_INTERVAL_S = 60.0
+STUCK_INTERVAL_S = 10.0
 
 _LOG = logging.getLogger(__name__)
 
@@ -49,11 +49,11 @@ class Supervisor:
         settings = self._ports.settings.ownership
         intervals_s = {
             SweepKind.UNSETTLED: settings.sweep_interval_s,
-            SweepKind.UNOWNED: max(SLOW_SWEEP_INTERVAL_S, settings.sweep_interval_s),
-            SweepKind.STUCK: max(SLOW_SWEEP_INTERVAL_S, settings.sweep_interval_s),
+            SweepKind.UNOWNED: settings.orphan_sweep_interval_s,
+            SweepKind.STUCK: max(STUCK_INTERVAL_S, settings.sweep_interval_s),
             SweepKind.ORPHANS: settings.orphan_sweep_interval_s,
-            SweepKind.TERMINALS: SLOW_SWEEP_INTERVAL_S,
-            SweepKind.ACCOUNTS: SLOW_SWEEP_INTERVAL_S,
+            SweepKind.TERMINALS: settings.orphan_sweep_interval_s,
+            SweepKind.ACCOUNTS: settings.orphan_sweep_interval_s,
         }
         for sweep, interval_s in intervals_s.items():
             self._begin(f"sweep {sweep}", self._repeat(sweep, interval_s))

@@ -73,13 +73,13 @@ class Sweeps:
         return True
 
     async def stuck(self) -> int:
-        """Have phases ended that have outlived their deadline; each is counted once."""
+        """Have phases ended that have outlived their deadline; each is told and counted once."""
         overdue: set[tuple[str, datetime]] = set()
         async for page in self._pages("settled", False):
             overdue |= {(each["_id"], each["phase_since_at"]) for each in page if self._is_overdue(each)}
-        for environment_id, since_at in overdue:
-            self.environments.tell_if_alive(EnvironmentId(environment_id), EndPhase(since_at))
         new, self._overdue = overdue - self._overdue, overdue
+        for environment_id, since_at in new:
+            self.environments.tell_if_alive(EnvironmentId(environment_id), EndPhase(since_at))
         return len(new)
 
     def _is_overdue(self, document: Document) -> bool:

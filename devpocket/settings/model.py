@@ -190,7 +190,8 @@ class OwnershipSettings:
     sweep_interval_s: float = setting("SWEEP_INTERVAL", "2s", values.duration(0.1, "10m"))
     """How often each process looks for environments that nobody drives. Bounds the delay when events are lost."""
     orphan_sweep_interval_s: float = setting("ORPHAN_SWEEP_INTERVAL", "1m", values.duration(1, "24h"))
-    """How often sandboxes without a document, and documents without a sandbox, are looked for."""
+    """How often the rarer remains are looked for: sandboxes without a document and the other way round, records of
+    terminals and removals of accounts that a dead process left."""
     idle_warning_s: float = setting("IDLE_WARNING", "2m", values.duration(1, "1h"))
     """How long before an idle stop its sockets are warned."""
     sample_interval_s: float = setting("SAMPLE_INTERVAL", "60s", values.duration(1, "1h"))
