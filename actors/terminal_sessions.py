@@ -1,12 +1,14 @@
 """Who is attached to an environment, from where, since when."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from actors.messages import AttachTerminal
 from actors.ports import Ports
+from actors.side_by_side import side_by_side
 from devpocket.ids import EnvironmentId
 from devpocket.store.errors import MissingDocumentError, VersionConflictError
+from devpocket.store.port import MAX_LIMIT, Collection, Document
 
 KEPT_AFTER_END = timedelta(days=7)
 KEPT_UNENDED = timedelta(days=30)
@@ -42,10 +44,27 @@ class TerminalSessions:
         """Write down that it was closed; nothing happens for one that is not known."""
         sessions, now = self.ports.store.terminal_sessions, self.ports.clock.now()
         document = await sessions.get(attachment_id)
-        if document is None or not document["is_open"]:
-            return
-        ended = {**document, "is_open": False, "seen_at": now, "ended_at": now, "expires_at": now + KEPT_AFTER_END}
-        try:
-            await sessions.replace(ended)
-        except (VersionConflictError, MissingDocumentError):
-            return  # a sweep has ended it, or the environment is gone
+        if document is not None and document["is_open"]:
+            await _end(sessions, document, now)
+
+
+async def end_all(ports: Ports) -> int:
+    """Write down that all terminals of this process were closed, which stops; return how many there were.
+
+    Raises UnavailableError when the store does not answer. Cancelling leaves a rest, which a sweep ends.
+    """
+    sessions, now, count, last = ports.store.terminal_sessions, ports.clock.now(), 0, None
+    while page := await sessions.query("is_open", True, limit=MAX_LIMIT, after=last):
+        own = [each for each in page if each["process_id"] == ports.process_id]
+        count += sum(await side_by_side(own, lambda document: _end(sessions, document, now)))
+        last = page[-1]
+    return count
+
+
+async def _end(sessions: Collection, document: Document, now: datetime) -> bool:
+    ended = {**document, "is_open": False, "seen_at": now, "ended_at": now, "expires_at": now + KEPT_AFTER_END}
+    try:
+        await sessions.replace(ended)
+    except (VersionConflictError, MissingDocumentError):
+        return False  # a sweep has ended it, or the environment is gone
+    return True

@@ -19,11 +19,12 @@ from actors.directory import Directory
 from actors.dispatch import handler_table
 from actors.environment import EnvironmentActor
 from actors.loop import LoopActor, busy_actors
+from actors.terminal_sessions import end_all
 from actors.user import UserActor
 from devpocket.assembly import Assembly, assemble, load_own_templates, make_ports, secret_keys, shared_value
 from devpocket.clock import Clock, SystemClock
 from devpocket.cutoff import end_process_after
-from devpocket.errors import ConfigurationError
+from devpocket.errors import ConfigurationError, UnavailableError
 from devpocket.ids import EnvironmentId, new_id
 from devpocket.metrics import LoopLagMonitor, Metrics
 from devpocket.settings import Settings
@@ -172,21 +173,38 @@ class Server:
     # --- stop --------------------------------------------------------------------------------------------------------
 
     async def _stop(self, assembly: Assembly, http: HTTPServer) -> None:
-        """In tiers: not ready, no new connections, sockets told, actors ended, work handed over."""
+        """In tiers: not ready, no new connections, sockets told, work handed over, terminals detached, all written.
+
+        Other processes wait for what is handed over and nobody for the ends of terminals: those are many, and come later.
+        """
         log.info("stopping")
-        budget_s = self._settings.server.shutdown_timeout_s
-        end_process_after(budget_s)
+        settings = self._settings.server
+        budget_s = settings.shutdown_timeout_s
+        end_process_after(settings.shutdown_notice_s + budget_s)
         assembly.backend.health.accepting = False
+        await asyncio.sleep(settings.shutdown_notice_s)
         http.stop()
-        await self._sockets.close_all(GOING_AWAY, "Server restarts", RECONNECT, deadline_s=budget_s / 4)
-        await assembly.background.close(grace_s=budget_s / 8)
+        self._sockets.tell_all(GOING_AWAY, "Server restarts", RECONNECT)
         await assembly.supervisor.stop(budget_s / 4)
+        await self._sockets.detach_all(budget_s / 4)
+        await self._end_the_rest(assembly, http, budget_s / 8)
+        log.info("stopped")
+
+    async def _end_the_rest(self, assembly: Assembly, http: HTTPServer, deadline_s: float) -> None:
+        """What may be cut off: records that a sweep would end too, background work, clients who do not listen."""
         try:
-            async with asyncio.timeout(1.0):
+            async with asyncio.timeout(deadline_s):
+                await end_all(assembly.ports)
+        except (UnavailableError, TimeoutError):
+            log.warning("records of terminals are left to a sweep")
+        await assembly.background.close(grace_s=deadline_s)
+        if cut := await self._sockets.disconnect_all(deadline_s):
+            log.info("clients cut off that did not listen", count=cut)
+        try:
+            async with asyncio.timeout(deadline_s):
                 await http.close_all_connections()
         except TimeoutError:
             log.warning("connections cut off")
-        log.info("stopped")
 
 
 def prepare_data_dir(data_dir: Path) -> None:

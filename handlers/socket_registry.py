@@ -1,10 +1,9 @@
 """All WebSockets of this process, for whoever stops it."""
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from typing import Any, Protocol
-
-CLOSE_DEADLINE_S = 5.0
 
 
 class Closable(Protocol):
@@ -19,42 +18,88 @@ class Closable(Protocol):
         """Tell the client when to come back, close, and begin to give back what is held; does not wait."""
         ...
 
+    def cut(self) -> None:
+        """Close the connection, whatever of what was sent has not arrived."""
+        ...
+
 
 class SocketRegistry:
-    """Knows the open sockets; belongs to the composition root."""
+    """Knows the sockets from their opening until they hold nothing and are connected no more.
+
+    Belongs to the composition root, which stops them in three steps, so that what others wait for comes between.
+    """
 
     def __init__(self) -> None:
         self._sockets: set[Closable] = set()
+        self._connected: set[Closable] = set()
         self._finishing: set[asyncio.Task[None]] = set()
+        self._nobody = asyncio.Event()
+        self._may_detach = asyncio.Event()
+        self._may_detach.set()
+        self._farewell: tuple[int, str, str, int] | None = None
 
     def __len__(self) -> int:
         return len(self._sockets)
 
+    @property
+    def is_closing(self) -> bool:
+        """True from :meth:`tell_all` on."""
+        return self._farewell is not None
+
     def add(self, socket: Closable) -> None:
-        """Note an open socket."""
+        """Note an open socket; one that comes too late is told so at once."""
         self._sockets.add(socket)
+        self._connected.add(socket)
+        if self._farewell is not None:
+            socket.say_goodbye(*self._farewell)
 
     def discard(self, socket: Closable) -> None:
-        """Forget a socket; one that is not known is no mistake."""
+        """Forget a socket that holds nothing any more; one that is not known is no mistake."""
         self._sockets.discard(socket)
 
+    def disconnected(self, socket: Closable) -> None:
+        """Note that a socket's connection is closed on both sides, or broken."""
+        self._connected.discard(socket)
+        if not self._connected:
+            self._nobody.set()
+
     def finish(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do ``work`` that outlives its socket; :meth:`close_all` waits for it."""
+        """Do ``work`` that outlives its socket; :meth:`detach_all` waits for it."""
         task = asyncio.get_running_loop().create_task(work)
         self._finishing.add(task)
         task.add_done_callback(self._finishing.discard)
 
-    async def close_all(
-        self, code: int, reason: str, message: str, *, retry_after_s: int = 2, deadline_s: float = CLOSE_DEADLINE_S
-    ) -> None:
-        """Tell every client why and when to come back, close, and wait until all is given back.
+    async def may_detach(self) -> None:
+        """Wait with what takes long while there is something more urgent to do. Safe to cancel."""
+        await self._may_detach.wait()
 
-        Terminals detach side by side. What is not done after ``deadline_s`` is cancelled. Safe to cancel; call it
-        again to go on.
+    # --- the stop ----------------------------------------------------------------------------------------------------
+
+    def tell_all(self, code: int, reason: str, message: str, *, retry_after_s: int = 2) -> None:
+        """Tell every client why and when to come back, those too who still come, and close.
+
+        What is expensive to give back is held until :meth:`detach_all`.
         """
-        sockets = list(self._sockets)
-        for socket in sockets:
-            socket.say_goodbye(code, reason, message, retry_after_s)
-        lives = [*(socket.life for socket in sockets if socket.life is not None), *self._finishing]
+        self._may_detach.clear()
+        self._farewell = (code, reason, message, retry_after_s)
+        for socket in list(self._sockets):
+            socket.say_goodbye(*self._farewell)
+
+    async def detach_all(self, deadline_s: float) -> None:
+        """Wait until everything is given back, side by side, for ``deadline_s`` at most. Safe to cancel and repeat."""
+        self._may_detach.set()
+        lives = [*(socket.life for socket in self._sockets if socket.life is not None), *self._finishing]
         if lives:
             await asyncio.wait(lives, timeout=deadline_s)
+
+    async def disconnect_all(self, deadline_s: float) -> int:
+        """Wait until clients have taken their farewell; return how many were cut because they had not in time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(deadline_s):
+                while self._connected:
+                    self._nobody.clear()
+                    await self._nobody.wait()
+        late = list(self._connected)
+        for socket in late:
+            socket.cut()
+        return len(late)

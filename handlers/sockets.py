@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 import structlog
+from tornado.iostream import IOStream
 from tornado.web import HTTPError
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
@@ -67,6 +68,7 @@ class SocketHandler(AnsweringHandler, WebSocketHandler):
         self._bad_messages = 0
         self._latest: dict[str, Any] = {}
         self._life: asyncio.Task[None] | None = None
+        self._stream: IOStream | None = None
 
     # --- the handshake -----------------------------------------------------------------------------------------------
 
@@ -91,14 +93,15 @@ class SocketHandler(AnsweringHandler, WebSocketHandler):
         assert self.ws_connection is not None  # noqa: S101 - Tornado calls this when there is one
         stream = self.ws_connection.stream
         assert stream is not None  # noqa: S101 - the handshake is over
-        stream.set_close_callback(self._vanish)
+        stream.set_close_callback(self._disconnected)
         prefer_fresh_output(stream.socket, self.backend.settings.limits.socket_idle_timeout_s)
         self.set_nodelay(True)
-        self.sockets.add(self)
+        self._stream = stream
         self.backend.metrics.socket_opened(self.kind)
         self._life = asyncio.create_task(self._live(*path), name=f"{self.kind} socket {self.socket_id}")
         # Not a ``finally`` in the task: one that is cancelled before its first step never gets there.
         self._life.add_done_callback(lambda _: self._leave(*path))
+        self.sockets.add(self)
 
     @property
     def sockets(self) -> SocketRegistry:
@@ -175,8 +178,9 @@ class SocketHandler(AnsweringHandler, WebSocketHandler):
     def _tell(self, directory: Directory[Any], key: str, message: Message[None]) -> None:
         try:
             directory.tell(key, message)
-        except DevPocketError as error:  # the server stops, or is overrun; what is counted heals by itself
-            log.info("socket not given back", socket=self.socket_id, error_code=error.code)
+        except DevPocketError as error:
+            if not self.sockets.is_closing:  # overrun: what is counted heals by itself
+                log.info("socket not given back", socket=self.socket_id, error_code=error.code)
 
     async def serve(self) -> None:
         """Talk to an admitted client until there is nothing more to say; cancelled when it is gone."""
@@ -241,7 +245,7 @@ class SocketHandler(AnsweringHandler, WebSocketHandler):
 
     def on_close(self) -> None:
         """End the socket's life."""
-        self._vanish()
+        self._disconnected()
         log.info(
             "socket closed",
             route=self.route,
@@ -249,6 +253,11 @@ class SocketHandler(AnsweringHandler, WebSocketHandler):
             close_code=self.close_code,
             request_id=self.request_id,
         )
+
+    def _disconnected(self) -> None:
+        """The connection is closed."""
+        self.sockets.disconnected(self)
+        self._vanish()
 
     def _vanish(self) -> None:
         """The connection is gone, or about to be, whoever has noticed it: end the socket's life, once."""
@@ -264,7 +273,8 @@ class SocketHandler(AnsweringHandler, WebSocketHandler):
 
     async def send(self, message: Mapping[str, Any]) -> None:
         """Send a message and return once the kernel has it; WebSocketClosedError when the client is gone."""
-        await self.write_message(orjson.dumps(message))
+        # Tornado takes a write whose future was cancelled for a defect, and logs it as one.
+        await asyncio.shield(self.write_message(orjson.dumps(message)))
 
     async def until_gone(self, longest_s: float) -> None:
         """Wait ``longest_s``, or until the client is gone."""
@@ -287,6 +297,11 @@ class SocketHandler(AnsweringHandler, WebSocketHandler):
             sent = self.write_message(orjson.dumps(farewell))
             sent.add_done_callback(lambda each: None if each.cancelled() else each.exception())
         self.close(code, reason)
+
+    def cut(self) -> None:
+        """Close the connection at once."""
+        if self._stream is not None:
+            self._stream.close()
 
     @property
     def life(self) -> "asyncio.Task[None] | None":

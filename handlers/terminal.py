@@ -109,11 +109,12 @@ class TerminalHandler(SocketHandler):
         await self._end(terminal, self._attachments.pop(id(terminal), ""))
 
     async def _end(self, terminal: Terminal, attachment_id: str) -> None:
+        await self.sockets.may_detach()
         try:
             await terminal.close()
-            self.backend.environments.tell(self.environment.id, DetachTerminal(attachment_id))
         except (DevPocketError, OSError) as error:
             log.warning("terminal not detached", environment=self.environment.id, reason=str(error))
+        self._tell(self.backend.environments, self.environment.id, DetachTerminal(attachment_id))
 
     def _close_late(self, asking: "asyncio.Task[Terminal]", attachment_id: str) -> None:
         if not asking.cancelled() and asking.exception() is None:
