@@ -7,7 +7,8 @@ counted here alone.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
 
 import orjson
 import structlog
@@ -72,10 +73,10 @@ class RedisBus:
         await self._link.start(self._channels)
 
     async def close(self) -> None:
-        """Send what waits, give up places, end the tasks; bounded by ``timeout_s``."""
+        """Send what waits, give up places, end the tasks; takes a few times ``timeout_s`` at most."""
         if await self._link.stop():
             with contextlib.suppress(*LOSSES):
-                await self._say_goodbye()
+                await self._link.ask(self._say_goodbye())
         self._subscribers.clear()
         self._places.clear()
         await self._link.close()
@@ -84,7 +85,7 @@ class RedisBus:
         """Ask Redis for its version."""
         began_s = time.perf_counter()
         try:
-            facts = await self._client.info("server")
+            facts = await self._link.ask(self._client.info("server"))
         except LOSSES as error:
             raise UnavailableError("Redis does not answer.", code="bus_unavailable", detail=repr(error)) from error
         latency_s = time.perf_counter() - began_s
@@ -113,7 +114,7 @@ class RedisBus:
         keys = [f"{_PREFIX}:bucket:{request.key}" for request in requests]
         numbers: list[str | float] = [n for r in requests for n in (r.rule.capacity, r.rule.refill_per_s, r.amount)]
         try:
-            outcomes = await self._take(keys=keys, args=numbers)
+            outcomes = await self._link.ask(self._take(keys=keys, args=numbers))
         except LOSSES as error:
             self._link.lose(error)
             return self._buckets.take(requests)
@@ -125,7 +126,7 @@ class RedisBus:
             return self._places.hold(key, member, limit)
         arguments: list[str | float] = [member, limit, self._place_ttl_ms]
         try:
-            is_held = bool(await self._hold(keys=[_place_key(key)], args=arguments))
+            is_held = bool(await self._link.ask(self._hold(keys=[_place_key(key)], args=arguments)))
         except LOSSES as error:
             self._link.lose(error)
             return self._places.hold(key, member, limit)
@@ -136,7 +137,7 @@ class RedisBus:
         if not self._places.drop(key, member) or self.degraded:
             return
         try:
-            await self._client.zrem(_place_key(key), member)
+            await self._link.ask(self._client.zrem(_place_key(key), member))
         except LOSSES as error:
             self._link.lose(error)
 
@@ -165,18 +166,16 @@ class RedisBus:
         """Put the places of this process into Redis, which may have come back empty, or renew them."""
         for key in self._places.held():
             if members := self._places.members(key):  # read late: what was dropped meanwhile must not come back
-                await self._keep(keys=[_place_key(key)], args=[self._place_ttl_ms, *members])
+                await self._link.ask(self._keep(keys=[_place_key(key)], args=[self._place_ttl_ms, *members]))
 
     def joined(self, *, again: bool) -> None:
         """Have everybody catch up with what was not heard."""
         if again:
             self._subscribers.tell_gap()
 
-    async def work(self) -> None:
+    def chores(self) -> Mapping[str, Coroutine[Any, Any, None]]:
         """Send events and renew places."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._send(), name="redis bus: send")
-            tasks.create_task(self._keep_places(), name="redis bus: places")
+        return {"send": self._send(), "places": self._keep_places()}
 
     async def _send(self) -> None:
         """Publish what waits, many at once; an event leaves the outbox only when Redis has it."""
@@ -188,7 +187,7 @@ class RedisBus:
                 if self._outbox.overflowed:
                     pipeline.publish(self._channels.shared, encode_event(_GAP, {}, origin=self._process_id))
                     self._outbox.overflowed = False
-                await pipeline.execute()
+                await self._link.ask(pipeline.execute())
             self._outbox.remove(events)
 
     async def _keep_places(self) -> None:

@@ -3,6 +3,11 @@
 A link lives in sessions. One session is one stretch of being connected; its tasks listen, beat, and do the owner's
 work, and whichever fails first ends it. In between the link is down, and nobody waits for it.
 
+Nothing here hangs on a single cancel, because Python 3.11 loses some: ``asyncio.wait_for``, by which redis-py would
+bound its writes, when a cancel comes as the write ends (python/cpython#86296), and ``asyncio.TaskGroup`` when a task
+fails meanwhile (python/cpython#116720). So commands are bounded by :meth:`RedisLink.ask`, the runner is told to stop by
+an event, and a session cancels its tasks until they have ended.
+
 A beat is a message to oneself over the whole way, out by one connection and back in by the subscription. It proves
 that the subscription lives before anybody is told that messages are heard again, and it finds a Redis that accepts
 everything and answers nothing.
@@ -12,8 +17,9 @@ import asyncio
 import contextlib
 import random
 import time
+from collections.abc import Awaitable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import redis.asyncio as aioredis
 import structlog
@@ -26,13 +32,17 @@ from devpocket.settings import Url
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
 Client: TypeAlias = "aioredis.Redis"
 LOSSES = (RedisError, OSError, TimeoutError)
 """What a command raises when Redis cannot be used."""
 COMMAND_CONNECTIONS = 16
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.1, 5.0
+CANCEL_AGAIN_S = 0.05
 BEAT_PATIENCE = 3
 """A beat may take so many times as long as a command: a busy machine is no reason to leave the others."""
+STOP_PATIENCE = 3
+"""A stop may take so many times as long as a command; it takes milliseconds unless something is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +68,8 @@ class LinkOwner(Protocol):
         """The link is up; ``again``: messages may have been lost since it was up before."""
         ...
 
-    async def work(self) -> None:
-        """What runs while the link is up; ends by being cancelled, or by raising one of ``LOSSES``."""
+    def chores(self) -> Mapping[str, Coroutine[Any, Any, None]]:
+        """What runs while the link is up, by name; each ends by being cancelled, or by raising one of ``LOSSES``."""
         ...
 
 
@@ -72,17 +82,19 @@ class RedisLink:
         self._beat_interval_s = beat_interval_s
         self._timeout_s = timeout_s
         try:
-            self.client = _client(url, timeout_s, COMMAND_CONNECTIONS)
-            self._listener = _client(url, None, 2)
+            self.client = _client(url, timeout_s, COMMAND_CONNECTIONS, attempts=2)
+            self._listener = _client(url, timeout_s, 2, attempts=1)
         except (RedisError, ValueError) as error:
             raise ConfigurationError(f"REDIS_URL: {url.masked} is not understood: {error}") from error
         self._channels = Channels("", "")
         self._up = asyncio.Event()
-        self._failed = asyncio.Event()
+        self._over = asyncio.Event()
+        self._stopping = asyncio.Event()
         self._beaten = asyncio.Event()
         self._is_loss_told = False
         self._was_up = False
         self._runner: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def database(self) -> int:
@@ -104,59 +116,96 @@ class RedisLink:
                     await self._up.wait()
 
     async def stop(self) -> bool:
-        """End the tasks; returns whether commands still make sense. Follow it with :meth:`close`."""
+        """End the tasks; returns whether commands still make sense. Follow it with :meth:`close`. Always ends soon."""
         runner, self._runner = self._runner, None
-        if runner is not None:
-            runner.cancel()
-            await asyncio.wait([runner])
         was_up = self.is_up
+        self._stopping.set()
+        self._over.set()
+        if runner is not None:
+            _, late = await asyncio.wait([runner], timeout=STOP_PATIENCE * self._timeout_s)
+            if late:
+                log.error("bus.stop_cut_off", tasks=sorted(task.get_name() for task in self._tasks))
         self._up.clear()
         return was_up
 
     async def close(self) -> None:
-        """Close all connections."""
-        await self.client.aclose()
-        await self._listener.aclose()
+        """Close all connections; one that does not close in time is let go."""
+        for pool in (self.client.connection_pool, self._listener.connection_pool):
+            with contextlib.suppress(*LOSSES):
+                await pool.disconnect()
+
+    async def ask(self, command: Awaitable[T]) -> T:
+        """Return the answer to a command; raises one of ``LOSSES``, ``TimeoutError`` when it takes too long."""
+        async with asyncio.timeout(self._timeout_s):
+            return await command
 
     def lose(self, error: BaseException) -> None:
         """A command failed: the link is down at once, and its session ends."""
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
         if not self._is_loss_told:
             log.warning("bus.degraded", reason=f"{type(error).__name__}: {error}")
         self._is_loss_told = True
         self._up.clear()
-        self._failed.set()
+        self._over.set()
 
     async def _run(self) -> None:
         """Keep a session up, with growing, jittered pauses between attempts that fail."""
         pause_s = FIRST_PAUSE_S
-        while True:
+        while not self._stopping.is_set():
             began_s = time.monotonic()
-            try:
-                await self._session()
-            except* LOSSES as losses:
-                self.lose(losses.exceptions[0])
-            except* Exception as defects:
-                log.exception("bus.session_failed")
-                self.lose(defects.exceptions[0])
+            await self._session()
             if time.monotonic() - began_s > LAST_PAUSE_S:
                 pause_s = FIRST_PAUSE_S
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 - spreads reconnects, guards nothing
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s * random.uniform(0.5, 1)):  # noqa: S311 - spreads reconnects
+                    await self._stopping.wait()
             pause_s = min(pause_s * 2, LAST_PAUSE_S)
 
     async def _session(self) -> None:
-        self._failed.clear()
-        async with self._listener.pubsub(ignore_subscribe_messages=True) as subscription, asyncio.TaskGroup() as tasks:
-            async with asyncio.timeout(self._timeout_s):
-                await subscription.subscribe(self._channels.shared, self._channels.own)
-            tasks.create_task(self._listen(subscription), name="redis bus: listen")
+        """Be connected until a command fails, a task ends, or the link is stopped."""
+        self._over.clear()
+        subscription: Any = self._listener.pubsub(ignore_subscribe_messages=True)
+        self._start_task(self._live(subscription), "live")
+        try:
+            await self._over.wait()
+        finally:
+            self._up.clear()
+            await self._end_tasks()
+            with contextlib.suppress(*LOSSES):
+                await subscription.aclose()
+
+    def _start_task(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=f"redis bus: {name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._task_ended)
+
+    def _task_ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        self._over.set()
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if not isinstance(error, LOSSES):
+            log.error("bus.session_failed", task=task.get_name(), exc_info=error)
+        if not self._stopping.is_set():
+            self.lose(error)
+
+    async def _end_tasks(self) -> None:
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks, timeout=CANCEL_AGAIN_S)
+
+    async def _live(self, subscription: Any) -> None:
+        """Subscribe, prove that it works, start the others, and beat."""
+        await self.ask(subscription.subscribe(self._channels.shared, self._channels.own))
+        self._start_task(self._listen(subscription), "listen")
+        await self._beat()
+        await self._owner.prepare()
+        self._join()
+        for name, chore in self._owner.chores().items():
+            self._start_task(chore, name)
+        while True:
+            await asyncio.sleep(self._beat_interval_s)
             await self._beat()
-            await self._owner.prepare()
-            self._join()
-            tasks.create_task(self._owner.work(), name="redis bus: work")
-            tasks.create_task(self._beats(), name="redis bus: beat")
-            tasks.create_task(self._watch_failure(), name="redis bus: failures")
 
     def _join(self) -> None:
         self._up.set()
@@ -164,10 +213,6 @@ class RedisLink:
             log.info("bus.recovered")
         again, self._was_up, self._is_loss_told = self._was_up, True, False
         self._owner.joined(again=again)
-
-    async def _watch_failure(self) -> None:
-        await self._failed.wait()
-        raise ConnectionError("a command failed")
 
     async def _listen(self, subscription: Any) -> None:
         own = self._channels.own.encode()
@@ -180,11 +225,6 @@ class RedisLink:
             else:
                 self._owner.receive(message["data"])
 
-    async def _beats(self) -> None:
-        while True:
-            await asyncio.sleep(self._beat_interval_s)
-            await self._beat()
-
     async def _beat(self) -> None:
         self._beaten.clear()
         async with asyncio.timeout(BEAT_PATIENCE * self._timeout_s):
@@ -192,18 +232,19 @@ class RedisLink:
             await self._beaten.wait()
 
 
-def _client(url: Url, timeout_s: float | None, connections: int) -> Client:
-    """Return a client that gives up soon; only a connection that Redis closed meanwhile is tried a second time.
+def _client(url: Url, timeout_s: float, connections: int, *, attempts: int) -> Client:
+    """Return a client whose commands wait for ever, since :meth:`RedisLink.ask` bounds them; connecting does not.
 
-    Without ``timeout_s`` it is one that may listen for ever, and does not reconnect by itself: that would hide a loss.
+    ``attempts``: a command may find that Redis has closed its connection meanwhile, and then tries once more. A
+    listener does not: that would hide a loss.
     """
     pool = aioredis.BlockingConnectionPool.from_url(
         str(url),
         max_connections=connections,
-        timeout=timeout_s or 1.0,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=timeout_s or 1.0,
+        timeout=timeout_s,
+        socket_timeout=None,
+        socket_connect_timeout=timeout_s,
         socket_keepalive=True,
-        retry=Retry(NoBackoff(), 1 if timeout_s else 0, supported_errors=(aioredis.ConnectionError,)),
+        retry=Retry(NoBackoff(), attempts - 1, supported_errors=(aioredis.ConnectionError,)),
     )
     return aioredis.Redis.from_pool(pool)
