@@ -11,6 +11,7 @@ import secrets
 import subprocess
 import sys
 import time
+import traceback
 
 from tests.cluster import faults
 
@@ -30,7 +31,8 @@ def main() -> None:
     try:
         asyncio.run(faults.play(arguments.seed, minutes=arguments.minutes, say=say))
     except (AssertionError, ExceptionGroup, subprocess.TimeoutExpired) as error:
-        print(f"FAILED with seed {arguments.seed}: {error}", *getattr(error, "__notes__", ()), sep="\n")
+        traceback.print_exception(error, file=sys.stdout)
+        print(f"FAILED with seed {arguments.seed}")
         sys.exit(1)
 
 
