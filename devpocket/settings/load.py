@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast, get_type_hints
 
 import environs
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 import devpocket
 from devpocket.errors import ConfigurationError
@@ -46,9 +46,9 @@ def load_settings(
     if environ is None:
         environ = os.environ
         dotenv = dotenv or _find_dotenv()
-    from_file = _read_dotenv(dotenv) if dotenv else {}
+    from_file, problems = _read_dotenv(dotenv) if dotenv else ({}, [])
     texts = {**_present(from_file), **_present(environ), **_present(given or {})}
-    problems = [f"{name}: not a setting; did you mean {meant}?" for name, meant in _near_misses(from_file)]
+    problems += [f"{name}: not a setting; did you mean {meant}?" for name, meant in _near_misses(from_file)]
     variables = _Variables(texts)
     settings = _build(variables)
     try:
@@ -79,13 +79,19 @@ def _find_dotenv() -> Path | None:
     return next((path for path in (Path.cwd() / ".env", PROJECT_DIR / ".env") if path.is_file()), None)
 
 
-def _read_dotenv(path: Path) -> dict[str, str]:
+def _read_dotenv(path: Path) -> tuple[dict[str, str], list[str]]:
+    """Return what a file says, and a problem per line that says nothing; the line itself may hold a secret."""
     try:
-        content = path.read_text(encoding="utf-8")
+        content = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from error
-    entries = dotenv_values(stream=StringIO(content), interpolate=False)  # a $ in a password is a $
-    return {name: text for name, text in entries.items() if text is not None}
+    texts, problems = {}, []
+    for line in parse_stream(StringIO(content)):  # which does not interpolate: a $ in a password is a $
+        if line.error:
+            problems.append(f"{path}, line {line.original.line}: not NAME=value, or a quote that does not end")
+        elif line.key is not None and line.value is not None:
+            texts[line.key] = line.value
+    return texts, problems
 
 
 def _present(variables: Mapping[str, str]) -> dict[str, str]:
