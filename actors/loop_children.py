@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from actors.loop_errors import ActorGoneError
 from devpocket.errors import DevPocketError
 
 T = TypeVar("T")
@@ -47,7 +48,8 @@ class ChildTasks:
         del self._tasks[task]
         if task.cancelled() or (error := task.exception()) is None:
             return
-        refusal = isinstance(error, DevPocketError)
+        # One that would have told its ending actor something is on its way to be cancelled.
+        refusal = isinstance(error, (DevPocketError, ActorGoneError))
         _LOG.log(
             logging.INFO if refusal else logging.ERROR,
             "Child task %s failed: %s",

@@ -274,7 +274,12 @@ class SocketHandler(AnsweringHandler, WebSocketHandler):
     async def send(self, message: Mapping[str, Any]) -> None:
         """Send a message and return once the kernel has it; WebSocketClosedError when the client is gone."""
         # Tornado takes a write whose future was cancelled for a defect, and logs it as one.
-        await asyncio.shield(self.write_message(orjson.dumps(message)))
+        await asyncio.shield(self._write(message))
+
+    def _write(self, message: Mapping[str, Any]) -> "asyncio.Future[None]":
+        sent = self.write_message(orjson.dumps(message))
+        sent.add_done_callback(lambda each: None if each.cancelled() else each.exception())  # nobody may wait for it
+        return sent
 
     async def until_gone(self, longest_s: float) -> None:
         """Wait ``longest_s``, or until the client is gone."""
@@ -293,9 +298,8 @@ class SocketHandler(AnsweringHandler, WebSocketHandler):
             return
         if hasattr(self, "environment"):
             update = status_update(self.environment, wire_time(self.backend.clock.now()))
-            farewell = {**update, **self._latest, "message": message, "reconnect": True, "retry_after": retry_after_s}
-            sent = self.write_message(orjson.dumps(farewell))
-            sent.add_done_callback(lambda each: None if each.cancelled() else each.exception())
+            farewell = {"message": message, "reconnect": True, "retry_after": retry_after_s}
+            self._write({**update, **self._latest, **farewell})
         self.close(code, reason)
 
     def cut(self) -> None:
