@@ -175,7 +175,7 @@ class Server:
     async def _stop(self, assembly: Assembly, http: HTTPServer) -> None:
         """In tiers: not ready, no new connections, sockets told, work handed over, terminals detached, all written.
 
-        Other processes wait for what is handed over and nobody for the ends of terminals: those are many, and come later.
+        Other processes wait for what is handed over and nobody for the ends of terminals, of which there may be many.
         """
         log.info("stopping")
         settings = self._settings.server

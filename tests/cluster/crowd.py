@@ -26,7 +26,7 @@ PATIENCE_S = 60.0
 
 
 class CrowdTerminal:
-    """One terminal's WebSocket, which keeps nothing but the farewell; stops reading when attached unless it ``reads``."""
+    """One terminal's WebSocket, which keeps nothing but the farewell. Unless it ``reads``, it stops when attached."""
 
     def __init__(self, url: str, *, reads: bool = True) -> None:
         self.url = url
