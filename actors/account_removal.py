@@ -52,7 +52,7 @@ class AccountRemoval:
         if user is not None:
             await self.outbox.forget(user.email)
         await store.terminal_sessions.delete_by("user", user_id)
-        await store.audit.delete_by("user_at", user_id)
+        await self.audit.forget(user_id)
         await store.users.delete(user_id)
 
     async def _delete(self, environments: EnvironmentRecords, environment: Environment) -> None:

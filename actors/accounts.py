@@ -1,7 +1,9 @@
 """Accounts before anybody is signed in: registering, signing in, refreshing, proving an address, a new password."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
+from typing import TypeAlias
 
 from actors.audit import Audit
 from actors.background import Background
@@ -20,8 +22,11 @@ from devpocket.auth.permissions import Permission, check_allowed
 from devpocket.auth.tokens import Tokens, TokenType
 from devpocket.domain import users as rules
 from devpocket.domain.users import User
-from devpocket.errors import ConflictError, PermissionDeniedError, UnauthenticatedError
+from devpocket.errors import ConflictError, NotFoundError, PermissionDeniedError, UnauthenticatedError
 from devpocket.ids import UserId, new_id
+
+Proof: TypeAlias = Callable[[User], Awaitable[bool]]
+"""Tells whether what somebody has shown still opens the account as it is now."""
 
 
 class Accounts:
@@ -67,13 +72,14 @@ class Accounts:
         )
         user = await self._records.insert(replace(user, password_hash=await self._passwords.hash(password)))
         await self._audit.note("registered", origin, user_id=user.id)
-        self._background.start(self._codes.send_verification(user), "verification mail")
-        return await self._sessions.open(user, origin)
+        self._background.start(self._codes.send_first_verification(user), "verification mail")
+        return await self._open(user, origin, partial(self._sign_in.still_opens, user, password))
 
     async def login(self, *, identifier: str, password: str, origin: Origin) -> SignIn:
         """Sign in with name or address and password; see :class:`~actors.sign_in.PasswordSignIn` for the refusals."""
         user = await self._sign_in.verify(identifier, password, origin)
-        return await self._signed_in(user, origin, "signed_in")
+        opens = partial(self._sign_in.still_opens, user, password)
+        return await self._signed_in(user, origin, "signed_in", opens)
 
     async def google(self, *, id_token: str, origin: Origin) -> SignIn:
         """Sign in whom Google vouches for, with the account of that address or a new one."""
@@ -89,7 +95,11 @@ class Accounts:
         elif user.google_id != identity.google_id:
             # A mailbox that was given to somebody else, as firms do, must not bring the former owner's account along.
             raise ConflictError("This address belongs to another Google account here.", code="google_id_taken")
-        return await self._signed_in(user, origin, "signed_in_with_google")
+
+        async def is_linked(latest: User) -> bool:
+            return latest.google_id == identity.google_id
+
+        return await self._signed_in(user, origin, "signed_in_with_google", is_linked)
 
     async def refresh(self, *, refresh_token: str, origin: Origin) -> SignIn:
         """Return the next pair of tokens; UnauthenticatedError for anything but the family's newest."""
@@ -133,17 +143,35 @@ class Accounts:
         await self._records.change(user_id, lambda user: replace(user, is_verified=True))
         await self._audit.note("email_verified", origin, user_id=user_id)
 
-    async def _signed_in(self, user: User, origin: Origin, action: str) -> SignIn:
+    async def _signed_in(self, user: User, origin: Origin, action: str, proves: Proof) -> SignIn:
         now = self._ports.clock.now()
-        user = await self._records.change(user.id, lambda each: replace(each, last_login_at=now))
+        try:
+            user = await self._records.change(user.id, lambda each: replace(each, last_login_at=now))
+        except NotFoundError as error:  # deleted since its password was looked at
+            raise UnauthenticatedError("This account is gone.") from error
         await self._audit.note(action, origin, user_id=user.id)
-        return await self._sessions.open(user, origin)
+        return await self._open(user, origin, proves)
+
+    async def _open(self, user: User, origin: Origin, proves: Proof) -> SignIn:
+        """Begin a session unless, by the time it can be seen, ``proves`` denies the account as it is then."""
+
+        async def is_still_proved() -> bool:
+            latest = await self._records.get(user.id)
+            if latest is None or not latest.is_active:
+                await self._audit.forget(user.id)
+                return False
+            return await proves(latest)
+
+        return await self._sessions.open(user, origin, is_still_proved)
 
     async def _mail_reset(self, email: str, origin: Origin) -> None:
         user = await self._records.by_email(rules.email_key(email))
         if user is not None and user.is_active:
             await self._codes.send_reset(user)
             await self._audit.note("password_reset_requested", origin, user_id=user.id)
+            latest = await self._records.get(user.id)
+            if latest is None or not latest.is_active:
+                await self._audit.forget(user.id)
 
     async def _link(self, user: User, identity: GoogleIdentity, origin: Origin) -> User:
         """Return the account of the identity's address, now linked to it."""

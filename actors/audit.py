@@ -33,6 +33,10 @@ class Audit:
             }
         )
 
+    async def forget(self, user_id: UserId) -> None:
+        """Remove the lines of a user who goes."""
+        await self.ports.store.audit.delete_by("user_at", user_id)
+
     async def of_user(self, user_id: UserId, limit: int, before: datetime | None) -> Sequence[Activity]:
         """Return a user's newest lines, newest first."""
         lines = await self.ports.store.audit.query("user_at", user_id, upper=before, descending=True, limit=limit)

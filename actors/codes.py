@@ -9,6 +9,7 @@ from devpocket.auth.codes import (
     CodePurpose,
     CodeVerdict,
     OneTimeCode,
+    hash_mailbox,
     is_code,
     new_reset,
     new_verification,
@@ -46,42 +47,40 @@ class Codes:
     messages: Messages
     outbox: Outbox
 
-    async def send_verification(self, user: User) -> None:
-        """Mail six digits and a link to the user's address."""
-        issued = new_verification(user.id, self.ports.clock.now(), self.keys)
-        await self._insert(issued.record)
-        self.outbox.post(self.messages.verification(user.email, user.display_name, issued.code, issued.token), user.id)
+    async def send_first_verification(self, user: User) -> None:
+        """Mail six digits and a link to the address of a new account, unless it was sent many mails today."""
+        if await self._may_follow(user, CodePurpose.VERIFY_EMAIL, None) and await self._may_mail(
+            user, CodePurpose.VERIFY_EMAIL
+        ):
+            await self._send_verification(user)
 
     async def resend_verification(self, user: User) -> None:
         """Mail another code; InvalidStateError for a verified user, RateLimitedError within 60 s of the last."""
         if user.is_verified:
             raise InvalidStateError("Your e-mail address is verified already.", code="already_verified")
         newest, now = await self._newest(user.id, CodePurpose.VERIFY_EMAIL), self.ports.clock.now()
-        if newest is not None and not newest.may_be_followed(now):
-            self.ports.metrics.limit_refused(LimitKind.MAIL)
-            wait_s = (newest.created_at + RESEND_AFTER - now).total_seconds()
+        if not await self._may_follow(user, CodePurpose.VERIFY_EMAIL, newest):
+            wait_s = ((newest.created_at if newest else now) + RESEND_AFTER - now).total_seconds()
             raise RateLimitedError("A code was sent just now. Please wait a minute.", retry_after_s=wait_s)
-        if not await self._may_mail(user.id, CodePurpose.VERIFY_EMAIL):
+        if not await self._may_mail(user, CodePurpose.VERIFY_EMAIL):
             raise RateLimitedError("Many codes were sent today. Please try again tomorrow.", retry_after_s=_DAY_S)
-        await self.send_verification(user)
+        await self._send_verification(user)
 
     async def send_reset(self, user: User) -> None:
         """Mail a token that sets a new password, unless one was mailed within the last 60 s, or many today."""
-        newest, now = await self._newest(user.id, CodePurpose.RESET_PASSWORD), self.ports.clock.now()
-        if newest is not None and not newest.may_be_followed(now):
-            self.ports.metrics.limit_refused(LimitKind.MAIL)
+        newest = await self._newest(user.id, CodePurpose.RESET_PASSWORD)
+        if not await self._may_follow(user, CodePurpose.RESET_PASSWORD, newest):
             return
-        if not await self._may_mail(user.id, CodePurpose.RESET_PASSWORD):
+        if not await self._may_mail(user, CodePurpose.RESET_PASSWORD):
             return
-        issued = new_reset(user.id, now)
-        await self._insert(issued.record)
-        self.outbox.post(self.messages.password_reset(user.email, user.display_name, issued.token), user.id)
+        issued = new_reset(user.id, self.ports.clock.now())
+        if await self._stored(issued.record):
+            self.outbox.post(self.messages.password_reset(user.email, _greeted(user), issued.token), user.id)
 
     async def redeem_verification(self, user: User, presented: str) -> None:
         """Take six digits, or a link's token, of this user; InvalidStateError says what is wrong with it."""
         if not is_code(presented):
-            if await self.redeem_token(presented, CodePurpose.VERIFY_EMAIL) != user.id:
-                raise _refusal(CodeVerdict.WRONG)
+            await self.redeem_token(presented, CodePurpose.VERIFY_EMAIL, of=user.id)
             return
         newest = await self._newest(user.id, CodePurpose.VERIFY_EMAIL)
         if newest is None:
@@ -89,10 +88,13 @@ class Codes:
         now = self.ports.clock.now()
         await self._redeem(newest.id, lambda record: try_code(record, presented, now, self.keys))
 
-    async def redeem_token(self, token: str, purpose: CodePurpose) -> UserId:
-        """Use a link's token up and return whose it was; InvalidStateError says what is wrong with it."""
+    async def redeem_token(self, token: str, purpose: CodePurpose, *, of: UserId | None = None) -> UserId:
+        """Use a link's token up and return whose it was; InvalidStateError says what is wrong with it.
+
+        With ``of`` the token of anybody else is wrong, and stays good for its owner.
+        """
         document = await self.ports.store.codes.get_by("token_hash", hash_token(token))
-        if document is None:
+        if document is None or of not in (None, document["user_id"]):
             raise _refusal(CodeVerdict.WRONG)
         now = self.ports.clock.now()
         record = await self._redeem(document["_id"], lambda record: use_token(record, token, purpose, now))
@@ -113,17 +115,47 @@ class Codes:
             await self.ports.store.codes.delete_by("user_purpose", user_id, purpose.value)
 
     async def forget_user(self, user_id: UserId) -> None:
-        """Remove all codes of a user who goes, and how many were mailed."""
+        """Remove all codes of a user who goes."""
         await self.forget(user_id, *CodePurpose)
-        for purpose in CodePurpose:
-            await self.ports.store.reset(_mails_key(user_id, purpose))
 
-    async def _may_mail(self, user_id: UserId, purpose: CodePurpose) -> bool:
-        """Count one more mail of today; tell whether it is within the limit."""
-        if await self.ports.store.increment(_mails_key(user_id, purpose), ttl_s=_DAY_S) <= MAILS_A_DAY:
+    async def _may_follow(self, user: User, purpose: CodePurpose, newest: OneTimeCode | None) -> bool:
+        """Tell whether another mail may be sent: ``newest`` is old enough, and nobody else is about to follow it.
+
+        Of those who ask at once, in whatever process, all find the same newest code, and the first follows it.
+        """
+        if newest is None or newest.may_be_followed(self.ports.clock.now()):
+            place = hash_token(f"{purpose}:{user.id}:{newest.id if newest else 'none'}")  # names nobody who goes
+            if await self.ports.store.increment(f"mail-after:{place}", ttl_s=RESEND_AFTER.total_seconds()) == 1:
+                return True
+        self.ports.metrics.limit_refused(LimitKind.MAIL)
+        return False
+
+    async def _may_mail(self, user: User, purpose: CodePurpose) -> bool:
+        """Count one more mail of today; tell whether it is within the limit.
+
+        Counted by address, in a form that only the server's key leads to: an account that is made and deleted over
+        and over floods no mailbox, and gets no more guesses.
+        """
+        key = hash_mailbox(user.email_key, purpose, self.keys[0])
+        if await self.ports.store.increment(f"mails:{key}", ttl_s=_DAY_S) <= MAILS_A_DAY:
             return True
         self.ports.metrics.limit_refused(LimitKind.MAIL)
         return False
+
+    async def _send_verification(self, user: User) -> None:
+        issued = new_verification(user.id, self.ports.clock.now(), self.keys)
+        if await self._stored(issued.record):
+            mail = self.messages.verification(user.email, _greeted(user), issued.code, issued.token)
+            self.outbox.post(mail, user.id)
+
+    async def _stored(self, record: OneTimeCode) -> bool:
+        """Store a new code, unless its user is going; tell whether it is there."""
+        await self.ports.store.codes.insert(to_document(replace(record, version=1)))
+        user = await self.ports.store.users.get(record.user_id)
+        if user is None or not user["is_active"]:
+            await self.forget_user(record.user_id)
+            return False
+        return True
 
     async def _redeem(
         self, code_id: str, attempt: Callable[[OneTimeCode], tuple[OneTimeCode, CodeVerdict]]
@@ -149,12 +181,13 @@ class Codes:
         found = await self.ports.store.codes.query("user_purpose", user_id, purpose.value, descending=True, limit=1)
         return from_document(OneTimeCode, found[0]) if found else None
 
-    async def _insert(self, record: OneTimeCode) -> None:
-        await self.ports.store.codes.insert(to_document(replace(record, version=1)))
 
+def _greeted(user: User) -> str:
+    """Return how a mail addresses the user: a name of any words only at an address that is known to be theirs.
 
-def _mails_key(user_id: UserId, purpose: CodePurpose) -> str:
-    return f"mails:{purpose}:{user_id}"
+    Else anybody could have this server write to anybody, with a message for a name.
+    """
+    return user.display_name if user.is_verified else user.username
 
 
 def _refusal(verdict: CodeVerdict) -> ValidationError:

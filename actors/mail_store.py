@@ -17,11 +17,12 @@ class MailStore:
     store: Store
 
     async def insert(self, mail: PendingMail) -> None:
-        """Store a new mail; one that is there already stays as it is."""
+        """Store a new mail; one that is there already stays as it is, and one whose user is going does not stay."""
         try:
             await self.store.mails.insert(to_document(mail))
         except DuplicateKeyError:
             return
+        await self._has_user(mail)
 
     async def claim_due(self, now: datetime, until: datetime, limit: int) -> Sequence[PendingMail]:
         """Return mails that are due and make them this process's until ``until``."""
@@ -43,4 +44,12 @@ class MailStore:
             return True
         except MissingDocumentError:
             return False
-        return True
+        return await self._has_user(mail)
+
+    async def _has_user(self, mail: PendingMail) -> bool:
+        """Tell whether the mail's account is open; remove the mail if it is not, for its removal may be past mails."""
+        user = await self.store.users.get(mail.user_id)
+        if user is not None and user["is_active"]:
+            return True
+        await self.store.mails.delete(mail.id)
+        return False

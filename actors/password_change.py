@@ -1,13 +1,13 @@
 """Another password by somebody who is signed in and knows the present one."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from actors.audit import Audit
 from actors.codes import Codes
 from actors.messages import Caller
 from actors.ports import Ports
 from actors.sessions import Sessions
-from actors.user_records import UserRecords
+from actors.user_records import UserRecords, with_hash
 from devpocket.auth.codes import CodePurpose
 from devpocket.auth.passwords import Passwords, check_new_password
 from devpocket.domain.users import User
@@ -41,11 +41,17 @@ class PasswordChange:
             problem = FieldProblem("current_password", sentence, "wrong_password")
             raise ValidationError(sentence, [problem], code="wrong_password")
         password_hash = await self.passwords.hash(new_password)
-        await self.records.change(user.id, lambda each: replace(each, password_hash=password_hash))
+        await self._replace(user, password_hash)
         await self.ports.store.reset(password_tries(user.id))
         await self.codes.forget(user.id, CodePurpose.RESET_PASSWORD)
         await self.sessions.end_all(user.id, keep=caller.session_id)
         await self.audit.note("password_changed", caller.origin, user_id=user.id)
+
+    async def _replace(self, user: User, password_hash: str) -> None:
+        """Store the new hash in place of the one that was proved; of two changes at once the second is refused."""
+        changed = await self.records.change(user.id, lambda each: with_hash(each, user.password_hash, password_hash))
+        if changed.password_hash != password_hash:
+            raise ValidationError("The password has been changed on another device just now.", code="wrong_password")
 
     async def _count_try(self, user: User, caller: Caller) -> None:
         """Count before looking, so that tries side by side get no more looks than these."""

@@ -1,6 +1,6 @@
 """Sessions: one signed-in device each, a family of refresh tokens of which only the newest is good."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 from actors.audit import Audit
@@ -32,8 +32,13 @@ class Sessions:
         self._tokens = tokens
         self._audit = audit
 
-    async def open(self, user: User, origin: Origin) -> SignIn:
-        """Begin a session and return its first tokens."""
+    async def open(self, user: User, origin: Origin, is_still_proved: Callable[[], Awaitable[bool]]) -> SignIn:
+        """Begin a session and return its first tokens.
+
+        ``is_still_proved`` is asked once the session can be seen by whoever ends all sessions: a password that was
+        changed, or an account that was closed, while its sign-in was under way ends this session, too, with
+        UnauthenticatedError.
+        """
         await self._make_room(user.id)
         session_id, now = SessionId(new_id()), self._ports.clock.now()
         pair = self._tokens.issue(user, session_id)
@@ -48,6 +53,9 @@ class Sessions:
             address=origin.address,
         )
         await self._ports.store.sessions.insert({**to_document(session), "version": 1})
+        if not await is_still_proved():
+            await self.end(session)
+            raise UnauthenticatedError(_REFUSAL, detail="the proof was taken back during the sign-in")
         return sign_in(user, pair)
 
     async def refresh(self, refresh_token: str, origin: Origin) -> SignIn:

@@ -1,18 +1,26 @@
 """Signing in with a password: counted before it is looked at, locked after too many wrong ones."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from actors.audit import Audit
 from actors.origin import Origin
 from actors.ports import Ports
 from actors.sessions import Sessions
-from actors.user_records import UserRecords
-from devpocket.auth.lockout import Counter, LockoutSettings, attempt_counters, locked_error, network_of
+from actors.user_records import UserRecords, with_hash
+from devpocket.auth.lockout import (
+    HOME_TTL_S,
+    Counter,
+    LockoutSettings,
+    attempt_counters,
+    home_key,
+    locked_error,
+    network_of,
+)
 from devpocket.auth.passwords import Passwords
 from devpocket.auth.turns import Turns
 from devpocket.domain.users import User, login_key
-from devpocket.errors import PermissionDeniedError, UnauthenticatedError
+from devpocket.errors import PermissionDeniedError, UnauthenticatedError, UnavailableError
 from devpocket.ids import UserId
 from devpocket.metrics import LimitKind
 
@@ -46,24 +54,39 @@ class PasswordSignIn:
             await self._refuse_locked(counters, user, origin)
             counts = [await self.ports.store.increment(counter.key, ttl_s=counter.window_s) for counter in counters]
             await self._refuse_overrun(counters, counts)
-            if await self.passwords.verify(password, user.password_hash if user else None) and user is not None:
-                return await self._welcome(user, password, counters)
+            if await self._looked_at(password, user, counters) and user is not None:
+                return await self._welcome(user, password, counters, origin)
             await self._wrong(counters, counts, user, origin)
         raise UnauthenticatedError("The username or password is incorrect.", code="incorrect_credentials")
 
+    async def still_opens(self, user: User, password: str, latest: User) -> bool:
+        """Tell whether the password that has just opened ``user`` opens the account as it is now, too."""
+        return latest.password_hash == user.password_hash or await self.passwords.verify(password, latest.password_hash)
+
     async def forgive(self, user_id: UserId, origin: Origin) -> None:
-        """Forget the wrong passwords for this account from this address: its owner has another proof."""
+        """Forget the wrong passwords for this account from this address, which is its owner's: there was a mail."""
+        await self.ports.store.increment(home_key(user_id, origin.address), ttl_s=HOME_TTL_S)
         for counter in attempt_counters(user_id, origin.address, self.lockout):
             if counter.is_pair:
                 await self.ports.store.reset(counter.key)
                 await self.ports.store.reset(counter.lock_key)
 
-    async def _welcome(self, user: User, password: str, counters: tuple[Counter, ...]) -> User:
+    async def _looked_at(self, password: str, user: User | None, counters: tuple[Counter, ...]) -> bool:
+        """Tell whether the password is right; what could not be looked at, for too many wait, was no wrong one."""
+        try:
+            return await self.passwords.verify(password, user.password_hash if user else None)
+        except UnavailableError:
+            for counter in counters:
+                await self.ports.store.increment(counter.key, ttl_s=counter.window_s, amount=-1)
+            raise
+
+    async def _welcome(self, user: User, password: str, counters: tuple[Counter, ...], origin: Origin) -> User:
         for counter in counters:
             if counter.is_pair:
                 await self.ports.store.reset(counter.key)
             else:
                 await self.ports.store.increment(counter.key, ttl_s=counter.window_s, amount=-1)
+        await self.ports.store.increment(home_key(user.id, origin.address), ttl_s=HOME_TTL_S)
         if not user.is_active:
             raise PermissionDeniedError("This account has been closed.", code="account_inactive")
         if user.password_hash and self.passwords.needs_rehash(user.password_hash):
@@ -73,7 +96,7 @@ class PasswordSignIn:
     async def _rehash(self, user: User, password: str) -> None:
         """Store the hash at today's cost, unless the password has been changed meanwhile."""
         stale, fresh = user.password_hash, await self.passwords.hash(password)
-        await self.users.change(user.id, lambda each: _with_hash(each, stale, fresh))
+        await self.users.change(user.id, lambda each: with_hash(each, stale, fresh))
 
     async def _wrong(self, counters: tuple[Counter, ...], counts: list[int], user: User | None, origin: Origin) -> None:
         user_id = user.id if user else None
@@ -103,10 +126,8 @@ class PasswordSignIn:
         return locked_error(until, now)
 
     async def _is_at_home(self, user: User | None, origin: Origin) -> bool:
-        """Tell whether the account is signed in at this address already; looks also for a name that nobody has."""
+        """Tell whether the address is known to be the account's own; looks also for a name that nobody has."""
         here, user_id = network_of(origin.address), user.id if user else _NOBODY
-        return any(network_of(session.address) == here for session in await self.sessions.of_user(user_id))
-
-
-def _with_hash(user: User, stale: str | None, fresh: str) -> User:
-    return replace(user, password_hash=fresh) if user.password_hash == stale else user
+        has_signed_in = await self.ports.store.window(home_key(user_id, origin.address)) is not None
+        sessions = await self.sessions.of_user(user_id)
+        return has_signed_in or any(network_of(session.address) == here for session in sessions)

@@ -56,6 +56,8 @@ FRESH_FOR = timedelta(seconds=0.8)
 """How long a cached user or session is believed when no event has said otherwise; an ended one is out within 1 s."""
 CHECK_INTERVAL_S = 1.0
 """How often the sessions behind open sockets are looked at, should the event of their end be lost."""
+REMOVAL_PATIENCE_S = 5.0
+"""How long the answer to a deletion waits for what belongs to the account to go."""
 SESSION_ENDED = 1008
 """RFC 6455, 7.4.1: policy violation."""
 
@@ -100,6 +102,10 @@ class _Cached:
     user: User
     at: datetime
 
+    def is_fresh(self, now: datetime) -> bool:
+        """Tell whether it may be believed; not when the clock was set back, which would make it last."""
+        return timedelta(0) <= now - self.at <= FRESH_FOR
+
 
 class UserActor(LoopActor):
     """The shell around one user."""
@@ -124,9 +130,9 @@ class UserActor(LoopActor):
         """Answer from what was read within the last second, or read it."""
         now = self._ports.clock.now()
         cached = self._cached.get(message.session_id)
-        if cached is None or now - cached.at > FRESH_FOR:
+        if cached is None or not cached.is_fresh(now):
             cached = _Cached(*await self._read(message.session_id, message.origin), now)
-            self._cached = {key: each for key, each in self._cached.items() if now - each.at <= FRESH_FOR}
+            self._cached = {key: each for key, each in self._cached.items() if each.is_fresh(now)}
             self._cached[message.session_id] = cached
         return Caller(cached.user, message.session_id)
 
@@ -215,10 +221,16 @@ class UserActor(LoopActor):
 
     @handles(DeleteAccount)
     async def delete_account(self, message: DeleteAccount) -> None:
-        """Close the account now; what belongs to it goes in the background, across crashes too."""
+        """Close the account now; what belongs to it goes at once where nothing hinders it, else in the background.
+
+        Usually the name and the address are free again by the time of the answer.
+        """
         await self._services.removal.begin(self._id, message.caller.origin)
         self._cached.clear()
-        self.start_child(self._services.removal.finish(self._id), "remove account")
+        for socket in tuple(self._sockets.values()):
+            socket.close(SESSION_ENDED, "Session ended")
+        finishing = self.start_child(self._services.removal.finish(self._id), "remove account")
+        await asyncio.wait({finishing}, timeout=REMOVAL_PATIENCE_S)
 
     @handles(ListActivity)
     async def activity(self, message: ListActivity) -> Sequence[Activity]:

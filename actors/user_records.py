@@ -76,6 +76,11 @@ class UserRecords:
         raise UnavailableError("The account is busy; try again.", retry_after_s=1)
 
 
+def with_hash(user: User, stale: str | None, fresh: str) -> User:
+    """Return the user with the hash ``fresh``, unless ``stale`` has been replaced by another one meanwhile."""
+    return replace(user, password_hash=fresh) if user.password_hash == stale else user
+
+
 def _document(user: User) -> Document:
     return {key: value for key, value in to_document(user).items() if value is not None or key != "google_id"}
 

@@ -89,6 +89,11 @@ def new_reset(user_id: UserId, now: datetime) -> IssuedCode:
     return _new(user_id, CodePurpose.RESET_PASSWORD, now, RESET_TTL)
 
 
+def hash_mailbox(email_key: str, purpose: CodePurpose, key: bytes) -> str:
+    """Return the keyed hash under which mails to an address are counted."""
+    return hmac.new(key, f"mailbox:{purpose}:{email_key}".encode(), hashlib.sha256).hexdigest()
+
+
 def is_code(text: str) -> bool:
     """Tell whether what came as ``token`` is six typed digits and not the token of a link."""
     return _CODE.fullmatch(_typed(text)) is not None

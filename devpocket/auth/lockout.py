@@ -7,11 +7,13 @@ within :meth:`devpocket.auth.turns.Turns.turn` so that right passwords side by s
 2. ``increment(counter.key, ttl_s=counter.window_s)`` for each counter, *before* looking at the password; a count that
    ``is_over`` is refused until ``window(counter.key)`` ends, so that guesses side by side get no more looks than these;
 3. a wrong password at a counter that ``is_full`` starts its lock: ``increment(counter.lock_key, ttl_s=lock_s)``;
-4. a right one ends the pair's window (``reset``) and takes its own count back from the account's (``amount=-1``).
+4. a right one ends the pair's window (``reset``), takes its own count back from the account's (``amount=-1``), and
+   makes the address one of the account's own (``increment(home_key(...), ttl_s=HOME_TTL_S)``).
 
 The lock of account and address comes first, so that a stranger cannot keep the owner out; the lock of the whole
-account stops guessing from many addresses, and leaves out addresses from which the owner is signed in. Neither ends
-a live session. A name that nobody has is counted the same way, so that a lock does not tell which names exist.
+account stops guessing from many addresses, and leaves out the account's own: those from which somebody is signed in,
+has signed in lately, or has set a new password by mail. Neither ends a live session. A name that nobody has is
+counted the same way, so that a lock does not tell which names exist.
 """
 
 import hashlib
@@ -20,6 +22,9 @@ from datetime import UTC, datetime
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from devpocket.errors import PermissionDeniedError
+
+HOME_TTL_S = 30 * 24 * 3600
+"""How long a sign-in makes its address the account's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +65,19 @@ def attempt_counters(
     """Return the counters of one sign-in: of the account from this address, and of the account.
 
     ``account_key`` is the user's id, or for a name that nobody has the name itself, which is never stored in clear.
-    From an address where the account has a live session only the first counts.
+    From an address that is known to be the account's own only the first counts.
     """
     account = hashlib.sha256(account_key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
     pair = _counter(f"{account}:{network_of(address)}", settings.pair_attempts, settings, is_pair=True)
     if is_known_address:
         return (pair,)
     return pair, _counter(account, settings.account_attempts, settings, is_pair=False)
+
+
+def home_key(account_key: str, address: str) -> str:
+    """Return the key of a window that is open while the address is known to be the account's own."""
+    place = f"{account_key}@{network_of(address)}"
+    return f"sign-in-home:{hashlib.sha256(place.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
 
 
 def locked_error(until: datetime, now: datetime) -> PermissionDeniedError:

@@ -36,9 +36,17 @@ class FileSender:
         shown = {"digits": mail.code} if self._show_codes and mail.code else {}  # the log hides what is called a code
         _log.info("mail_written", kind=mail.kind.value, path=str(path), **shown)
 
+    async def withdraw(self, mail_id: str) -> None:
+        """Remove the file of one mail."""
+        await asyncio.to_thread(self._remove, f"*-{mail_id}.eml")
+
     async def forget(self, address: str) -> None:
         """Remove the files of mails to ``address``."""
         await asyncio.to_thread(self._remove_all_to, address)
+
+    def _remove(self, pattern: str) -> None:
+        for path in self._directory.glob(pattern):
+            path.unlink(missing_ok=True)
 
     def _remove_all_to(self, address: str) -> None:
         for path in self._directory.glob("*.eml"):

@@ -167,7 +167,7 @@ class Outbox:
             self._report(self._sent)
             outcome = pending.done(MailState.SENT, self._kept_until())
         if not await self._store.save(outcome):
-            await self.forget(mail.to)
+            await self._sender.withdraw(pending.id)
 
     def _retried(self, pending: PendingMail, reason: str) -> PendingMail:
         wait_s = min(self._settings.first_retry_s * 2.0 ** min(pending.tries, 30), self._settings.max_retry_s)

@@ -24,6 +24,10 @@ class Sender(Protocol):
         """
         ...
 
+    async def withdraw(self, mail_id: str) -> None:
+        """Remove what this machine keeps of one mail, whose account has gone while it was delivered."""
+        ...
+
     async def forget(self, address: str) -> None:
         """Remove what this machine keeps of mails to ``address``, whose account is gone."""
         ...

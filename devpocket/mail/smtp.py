@@ -68,6 +68,9 @@ class SmtpSender:
         self._timeout_s = timeout_s
         self._tls_context = tls_context or ssl.create_default_context()
 
+    async def withdraw(self, mail_id: str) -> None:
+        """Nothing is kept of a mail that the mail server has taken."""
+
     async def forget(self, address: str) -> None:
         """Nothing is kept of a mail that the mail server has taken."""
 

@@ -153,15 +153,34 @@ async def test_a_deleted_account_is_gone_at_once(people: SignUp, server: ServerP
     assert (await person.at(person.web).try_sign_in()).status_code in (401, 403)
     await until(lambda: not home.exists(), "the removal of the environment")
     await until(lambda: not written_to(server.data_dir, person.email), "the removal of mails")
-    async with asyncio.timeout(10):
-        again = Person(person.web, person.username)
-        body = {"username": again.username, "email": again.email, "password": again.password}
-        while (answer := await person.web.post("/auth/register", body)).status_code == 409:
-            pass
-    again.tokens = answer.json()
+    again = await Person(person.web, person.username).sign_up()
     assert again.id != person.id
     assert (await again.get("/environments/")).json() == []
     assert await again.actions() == ["registered"]
+
+
+async def test_name_and_address_are_free_when_the_deletion_is_answered(both: tuple[Web, Web]):
+    for number in range(6):
+        person = await Person(both[number % 2]).sign_up()
+        assert (await person.delete("/users/me")).status_code == 200
+        await Person(both[1 - number % 2], person.username).sign_up()
+
+
+async def test_what_races_a_deletion_leaves_nothing(both: tuple[Web, Web], cluster: Cluster):
+    gone = []
+    for _ in range(3):
+        person = await Person(both[0]).sign_up()
+        asked = [person.at(both[number % 2]).try_sign_in() for number in range(8)]
+        mailed = [web.post("/auth/forgot-password", {"email": person.email}) for web in both]
+        await asyncio.gather(person.delete("/users/me"), *asked, *mailed)
+        gone.append(person)
+    ids, tables = [person.id for person in gone], ("sessions", "codes", "mails", "audit")
+
+    def left() -> list[str]:
+        found = [name for name in tables for _ in cluster.database[name].find({"user_id": {"$in": ids}})]
+        return found + [person.email for person in gone if cluster.mails_to(person.email)]
+
+    await until(lambda: not left(), "an end of all traces")
 
 
 async def test_nothing_of_a_deleted_account_stays_in_the_database(both: tuple[Web, Web], cluster: Cluster):

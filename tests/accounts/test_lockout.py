@@ -3,11 +3,17 @@
 import asyncio
 import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
+from actors.origin import Origin
+from devpocket.errors import UnavailableError
 from tests.accounts.conftest import Cluster, SignUp, running
-from tests.accounts.people import Person, Web
+from tests.accounts.mails import mail_to, token_of
+from tests.accounts.people import ANOTHER, PASSWORD, Person, Web
+from tests.accounts.test_removal import InterruptedRuntime, a_process
+from tests.e2e.server import ServerProcess
 
 WRONG = "Wrong1234"
 LOCKED = re.compile(r"locked until \d\d:\d\d UTC on \d{1,2} [A-Z][a-z]+ \d{4}")
@@ -69,6 +75,53 @@ async def test_guessing_from_many_addresses_locks_the_account_but_not_its_owners
     assert await person.is_signed_in()
 
 
+async def locked_everywhere(person: Person) -> None:
+    """Guess from so many addresses that the account is locked."""
+    for host in range(1, 6):
+        async with Web(person.web.url, address=f"198.51.100.{host}") as strangers:
+            await guesses(person, strangers, 4)
+    async with Web(person.web.url, address="203.0.113.10") as elsewhere:
+        assert (await person.at(elsewhere).try_sign_in()).status_code == 403
+
+
+async def test_an_owner_who_has_signed_out_is_let_in_where_there_was_a_sign_in(person: Person):
+    assert (await person.try_sign_in()).status_code == 200
+    assert (await person.delete("/users/me/sessions?include_current=true")).status_code == 200
+    await locked_everywhere(person)
+    assert (await person.try_sign_in()).status_code == 200
+
+
+async def test_a_reset_by_mail_lets_the_owner_in_wherever_that_is(people: SignUp, server: ServerProcess):
+    person = await people()
+    await locked_everywhere(person)
+    await person.web.post("/auth/forgot-password", {"email": person.email})
+    token = token_of(await mail_to(server.data_dir, person.email, "password_reset"))
+    async with Web(person.web.url, address="203.0.113.77") as elsewhere:
+        body = {"token": token, "new_password": ANOTHER}
+        assert (await elsewhere.post("/auth/reset-password", body)).status_code == 200
+        assert (await person.at(elsewhere).try_sign_in(ANOTHER)).status_code == 200
+    async with Web(person.web.url, address="203.0.113.78") as strangers:
+        assert (await person.at(strangers).try_sign_in(ANOTHER)).status_code == 403, "nobody else"
+
+
+async def test_a_password_that_could_not_be_looked_at_is_no_wrong_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    async with a_process(tmp_path, InterruptedRuntime()) as assembly:
+        accounts, origin = assembly.backend.accounts, Origin("192.0.2.1")
+        await accounts.register(
+            username="patient",
+            email="patient@example.org",
+            password=PASSWORD,
+            full_name=None,
+            origin=Origin("192.0.2.2"),
+        )
+        monkeypatch.setattr(assembly.passwords, "_pending", 10**6)
+        for _ in range(30):
+            with pytest.raises(UnavailableError):
+                await accounts.login(identifier="patient", password=PASSWORD, origin=origin)
+        monkeypatch.undo()
+        assert (await accounts.login(identifier="patient", password=PASSWORD, origin=origin)).access_token
+
+
 async def test_an_ipv6_customer_is_one_address(person: Person):
     statuses = []
     for host in range(1, 7):
@@ -106,7 +159,7 @@ async def test_right_passwords_at_once_lock_nobody_out(people: SignUp):
 
 
 async def test_a_lock_survives_a_crash_and_ends_by_itself():
-    with running(LOCKOUT_DURATION="4s") as process:
+    with running(LOCKOUT_DURATION="8s") as process:
         async with Web(process.url) as web:
             person = await Person(web).sign_up()
             assert await guesses(person, web, 3) == [401] * 3

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from actors.codes import MAILS_A_DAY
 from tests.accounts.conftest import CHEAP, SignUp, running
 from tests.accounts.mails import digits_of, mail_to, text_of, token_of
 from tests.accounts.people import ANOTHER, Person, Web
@@ -109,6 +110,30 @@ async def test_where_mails_are_sent_an_environment_needs_a_verified_address(phon
     created = await person.post("/environments/", wish)
     assert created.status_code == 201
     assert (await person.delete(f"/environments/{created.json()['id']}")).status_code == 204
+
+
+async def test_a_mailbox_gets_few_mails_however_often_an_account_is_made_for_it(people: SignUp, web: Web):
+    refused = await web.metric('devpocket_limits_refused_total{limit="mail"}')
+    for _ in range(MAILS_A_DAY):
+        person = await people(name="again_and_again")
+        assert (await person.delete("/users/me")).status_code == 200
+    assert await web.metric('devpocket_limits_refused_total{limit="mail"}') == refused
+    await people(name="again_and_again")
+    async with asyncio.timeout(10):
+        while await web.metric('devpocket_limits_refused_total{limit="mail"}') != refused + 1:
+            pass
+
+
+async def test_strangers_are_not_written_to_with_a_message_for_a_name(web: Web, server: ServerProcess):
+    person, bait = Person(web), "You have won, see www.example.net"
+    body = {"username": person.username, "email": person.email, "password": person.password, "full_name": bait}
+    person.tokens = (await web.post("/auth/register", body)).json()
+    first = await mail_to(server.data_dir, person.email)
+    assert f"Hello {person.username}," in text_of(first)
+    assert bait not in first.as_string()
+    assert (await person.post("/auth/verify-email", {"token": digits_of(first)})).status_code == 200
+    await web.post("/auth/forgot-password", {"email": person.email})
+    assert f"Hello {bait}," in text_of(await mail_to(server.data_dir, person.email, "password_reset"))
 
 
 async def test_where_no_mails_are_sent_it_does_not(person: Person):

@@ -1,5 +1,6 @@
 """Passwords: the rule, the change, and hashes that grow with the settings."""
 
+import asyncio
 import re
 import sqlite3
 from contextlib import closing
@@ -74,6 +75,36 @@ async def test_a_changed_password_ends_the_other_sessions(people: SignUp, path: 
     assert (await person.try_sign_in(ANOTHER)).status_code == 200
     actions = await person.actions()
     assert {"password_changed", "password_change_refused"} <= set(actions)
+
+
+async def test_a_sign_in_that_is_under_way_does_not_outlive_the_password(both: tuple[Web, Web]):
+    for _ in range(3):
+        person = await Person(both[0]).sign_up()
+        late = [person.at(both[number % 2]) for number in range(12)]
+        body = {"current_password": person.password, "new_password": ANOTHER}
+        changed, *answers = await asyncio.gather(
+            person.post("/auth/change-password", body), *(each.try_sign_in() for each in late)
+        )
+        assert changed.status_code == 200
+        let_in = [each for each, answer in zip(late, answers, strict=True) if answer.status_code == 200]
+        assert not [each for each in let_in if await each.is_signed_in()]
+        assert await person.is_signed_in()
+
+
+async def test_of_changes_at_once_one_is_made(both: tuple[Web, Web]):
+    person = await Person(both[0]).sign_up()
+    devices = [await person.at(both[number % 2]).sign_in() for number in range(6)]
+    paths = ("/auth/change-password", "/users/change-password")
+    answers = await asyncio.gather(
+        *(
+            device.post(paths[number % 2], {"current_password": person.password, "new_password": f"Another{number}x"})
+            for number, device in enumerate(devices)
+        )
+    )
+    (winner,) = (number for number, answer in enumerate(answers) if answer.status_code == 200)
+    assert {answer.status_code for answer in answers} <= {200, 400, 401, 429}
+    assert [await device.is_signed_in() for device in devices] == [number == winner for number in range(6)]
+    assert (await person.at(both[1]).try_sign_in(f"Another{winner}x")).status_code == 200
 
 
 async def test_a_session_left_open_is_no_way_to_guess_the_password(people: SignUp):

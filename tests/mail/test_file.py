@@ -69,6 +69,16 @@ async def test_a_folder_that_cannot_be_made_is_worth_another_try(tmp_path):
     assert not caught.value.is_permanent
 
 
+async def test_one_mail_can_be_withdrawn(tmp_path):
+    sender = FileSender(tmp_path)
+    for number in (1, 2):
+        await sender.send(MAIL, message(number))
+    (first, second) = sorted(tmp_path.iterdir())
+    await sender.withdraw(first.stem.rpartition("-")[2])
+    assert list(tmp_path.iterdir()) == [second]
+    await sender.withdraw("unknown")
+
+
 async def test_mails_to_one_address_can_be_removed(tmp_path):
     sender = FileSender(tmp_path)
     await sender.send(MAIL, message(1))
