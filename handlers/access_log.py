@@ -1,16 +1,29 @@
 """One line for every request, and its figures."""
 
+import re
 from typing import Any
 
 import structlog
 from tornado.web import RequestHandler
 
+from devpocket.ids import is_id
 from handlers.answers import origin_of
 
 log = structlog.get_logger("devpocket.access")
 
+_PLAIN = re.compile(r"(?:[a-z_.-]{1,32}|v[0-9])?")
+_MAX_PARTS = 12
+
 _PROBES = ("/health", "/health/live", "/health/ready", "/health/startup")
 """Asked every few seconds by machines: DEBUG unless something is wrong."""
+
+
+def shown_path(path: str) -> str:
+    """Return a path as it may be written down: plain words and ids; ``*`` stands for anything else in it.
+
+    A code, a token or a password that somebody puts into an address where none belongs stays unwritten.
+    """
+    return "/".join(part if _PLAIN.fullmatch(part) or is_id(part) else "*" for part in path.split("/")[:_MAX_PARTS])
 
 
 def log_request(handler: RequestHandler) -> None:
@@ -22,7 +35,7 @@ def log_request(handler: RequestHandler) -> None:
     line: dict[str, Any] = {
         "method": handler.request.method,
         "route": route,
-        "path": handler.request.path[:200],
+        "path": shown_path(handler.request.path),
         "status": status,
         "duration_ms": round(duration_s * 1000, 1),
         "user": caller.user.id if caller else None,
