@@ -148,7 +148,9 @@ def _identity(claims: Mapping[str, Any]) -> GoogleIdentity:
     """Return whom verified claims name; :class:`ValueError` for claims that do not name anybody for us."""
     if claims.get("iss") not in ISSUERS:
         raise ValueError("wrong issuer")
-    if claims.get("email_verified") not in (True, "true"):
+    if any(type(claims.get(name)) is not int for name in ("iat", "exp")):  # not a number that compares oddly
+        raise ValueError("a time is no whole number")
+    if claims.get("email_verified") is not True and claims.get("email_verified") != "true":
         raise ValueError("the address is not verified")
     google_id, email = claims.get("sub"), claims.get("email")
     if not isinstance(google_id, str) or not 1 <= len(google_id) <= 255:
