@@ -23,6 +23,7 @@ from devpocket.domain.users import (
 from devpocket.errors import FieldProblem
 from devpocket.schemas.wire import (
     ONE_LINE,
+    WEB_ADDRESS,
     Instant,
     Loaded,
     QueryBoolean,
@@ -171,7 +172,7 @@ class UpdateUserRequest(WireSchema):
 
     username = _username(allow_none=True)
     full_name = _full_name(allow_none=True)
-    avatar_url = text(high=2048, pattern=r"^https?://[^\s\u0000-\u001f\u007f\"'<>`\\]+$", allow_none=True)
+    avatar_url = text(low=1, high=2048, pattern=WEB_ADDRESS, allow_none=True)
     preferred_region = text(high=64, pattern=ONE_LINE, allow_none=True)
 
     @post_load

@@ -31,8 +31,8 @@ MAX_VALUE_CHARS = 8192
 RESERVED = ("HOME", "LOGNAME", "PWD", "SHELL", "TERM", "TMUX", "TMUX_PANE", "TMUX_TMPDIR", "USER")
 """Variables that the login and tmux set; with another value there would be no terminal. ``PATH`` may be changed."""
 _VARIABLE = rf"^(?!(?:{'|'.join(RESERVED)})$)(?!DEVPOCKET_)[A-Za-z_][A-Za-z0-9_]{{0,127}}$"
-_CPU = r"^[1-9][0-9]{0,6}m?$"
-_SIZE = r"^[1-9][0-9]{0,8}[GMK]i?$"
+CPU = r"^[1-9][0-9]{0,6}m?$"
+SIZE = r"^[1-9][0-9]{0,8}[GMK]i?$"
 
 
 class VariableName(fields.String):
@@ -72,12 +72,16 @@ def variables(*, removable: bool, **options: Any) -> fields.Dict:
 
 def cpu_amount(**options: Any) -> fields.String:
     """Return an amount of CPU in Kubernetes' notation."""
-    return text(high=8, pattern=_CPU, metadata={"description": "500m is half a CPU, 2 are two"}, **options)
+    sentence = "Use an amount of CPU like 500m or 2."
+    described = {"description": "500m is half a CPU, 2 are two"}
+    return text(low=1, high=8, pattern=CPU, sentence=sentence, metadata=described, **options)
 
 
 def size_amount(**options: Any) -> fields.String:
     """Return an amount of bytes in Kubernetes' notation."""
-    return text(high=11, pattern=_SIZE, metadata={"description": "such as 512Mi or 10Gi"}, **options)
+    sentence = "Use an amount of bytes like 512Mi or 10Gi."
+    described = {"description": "such as 512Mi or 10Gi"}
+    return text(low=1, high=11, pattern=SIZE, sentence=sentence, metadata=described, **options)
 
 
 class ResourcesRequest(WireSchema):
@@ -133,7 +137,7 @@ class CreateEnvironmentRequest(_WithResources):
 
 
 class UpdateEnvironmentRequest(_WithResources):
-    """What to change; what is absent or null stays. A variable that is null is taken away, the others are kept."""
+    """What to change; what is absent or null stays. The variables take the place of the user's own, null ones go."""
 
     name = text(low=1, high=100, pattern=NAME, allow_none=True)
     description = text(high=500, pattern=NO_CONTROLS, allow_none=True)

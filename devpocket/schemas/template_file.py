@@ -5,8 +5,9 @@ from typing import Any
 
 from marshmallow import Schema, fields, post_load, validate
 
-from devpocket.domain.environments import CPU_PATTERN, SIZE_PATTERN, ResourceLimits
+from devpocket.domain.environments import ResourceLimits
 from devpocket.domain.templates import TemplateCategory, TemplateDefinition, TemplateStatus
+from devpocket.schemas.environments import CPU, RESERVED, SIZE
 
 UNKNOWN_KEY = "unknown key"
 _MESSAGES: dict[str, str | list[Any] | dict[Any, Any]] = {
@@ -52,9 +53,9 @@ class _Strict(Schema):
 class DefaultResourcesSchema(_Strict):
     """Amounts in Kubernetes' notation."""
 
-    cpu = _text(_matches(CPU_PATTERN.pattern, 'must be like "500m" or "2"'), required=True)
-    memory = _text(_matches(SIZE_PATTERN.pattern, 'must be like "1Gi" or "512Mi"'), required=True)
-    storage = _text(_matches(SIZE_PATTERN.pattern, 'must be like "10Gi"'), required=True)
+    cpu = _text(_matches(CPU, 'must be like "500m" or "2"'), required=True)
+    memory = _text(_matches(SIZE, 'must be like "1Gi" or "512Mi"'), required=True)
+    storage = _text(_matches(SIZE, 'must be like "10Gi"'), required=True)
 
     @post_load
     def _build(self, data: dict[str, Any], **_: Any) -> ResourceLimits:
@@ -83,7 +84,10 @@ class TemplateFileSchema(_Strict):
     )
     default_resources = fields.Nested(DefaultResourcesSchema, required=True, error_messages=_MESSAGES)
     environment_variables = fields.Dict(
-        keys=_text(_matches("[A-Za-z_][A-Za-z0-9_]{0,127}", "must be the name of a variable, like LANG")),
+        keys=_text(
+            _matches("[A-Za-z_][A-Za-z0-9_]{0,127}", "must be the name of a variable, like LANG"),
+            _matches(rf"(?!(?:{'|'.join(RESERVED)})\Z|DEVPOCKET_).*", "is set by the server"),
+        ),
         values=_text(_length(0, 8192), _NO_NUL),
         error_messages={**_MESSAGES, "invalid": "must be a mapping"},
     )

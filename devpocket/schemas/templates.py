@@ -7,11 +7,24 @@ from marshmallow import fields, post_load, validate
 from devpocket.domain.environments import ResourceLimits
 from devpocket.domain.templates import TemplateCategory, TemplateStatus
 from devpocket.schemas.environments import cpu_amount, size_amount, variables
-from devpocket.schemas.wire import NAME, NO_CONTROLS, Instant, Loaded, WireSchema, given, length, maybe, text, whole
+from devpocket.schemas.wire import (
+    NAME,
+    NO_CONTROLS,
+    WEB_ADDRESS,
+    Instant,
+    Loaded,
+    WireSchema,
+    given,
+    length,
+    maybe,
+    text,
+    whole,
+)
 
 _SLUG = r"^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?$"
-_WEB = r"^https?://[^\s\u0000-\u001f\u007f\"'<>`\\]+$"
+_SLUG_SENTENCE = "Use a-z, 0-9, dots and hyphens, as in nodejs-18."
 _IMAGE = r"^[a-z0-9][A-Za-z0-9_./:@-]*$"
+_IMAGE_SENTENCE = "Use the name of an image like python:3.11-slim."
 
 
 class _TemplateFields(WireSchema):
@@ -23,8 +36,8 @@ class _TemplateFields(WireSchema):
     default_port = whole(1, 65_535, allow_none=True)
     environment_variables = variables(removable=False)
     startup_commands = fields.List(text(low=1, high=16_384), validate=length(0, 100))
-    documentation_url = text(high=2048, pattern=_WEB, allow_none=True)
-    icon_url = text(high=2048, pattern=_WEB, allow_none=True)
+    documentation_url = text(low=1, high=2048, pattern=WEB_ADDRESS, allow_none=True)
+    icon_url = text(low=1, high=2048, pattern=WEB_ADDRESS, allow_none=True)
 
     @post_load
     def _build(self, data: Loaded, **_: Any) -> Loaded:
@@ -50,11 +63,11 @@ class DefaultResourcesRequest(WireSchema):
 class CreateTemplateRequest(_TemplateFields):
     """A new template; its name never changes."""
 
-    name = text(low=1, high=50, pattern=_SLUG, required=True)
+    name = text(low=1, high=50, pattern=_SLUG, sentence=_SLUG_SENTENCE, required=True)
     display_name = text(low=1, high=100, pattern=NAME, required=True)
     description = text(low=1, high=500, pattern=NO_CONTROLS, required=True)
     category = fields.Enum(TemplateCategory, by_value=True, required=True)
-    docker_image = text(low=1, high=255, pattern=_IMAGE, required=True)
+    docker_image = text(low=1, high=255, pattern=_IMAGE, sentence=_IMAGE_SENTENCE, required=True)
     default_resources = fields.Nested(DefaultResourcesRequest, required=True)
 
 
@@ -64,7 +77,7 @@ class UpdateTemplateRequest(_TemplateFields):
     display_name = text(low=1, high=100, pattern=NAME)
     description = text(low=1, high=500, pattern=NO_CONTROLS)
     category = fields.Enum(TemplateCategory, by_value=True)
-    docker_image = text(low=1, high=255, pattern=_IMAGE)
+    docker_image = text(low=1, high=255, pattern=_IMAGE, sentence=_IMAGE_SENTENCE)
     default_resources = fields.Nested(DefaultResourcesRequest)
 
 

@@ -38,6 +38,14 @@ ONE_LINE = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$"
 NAME = r"^ *[^\u0000-\u0020\u007f-\u00a0\u2028\u2029](?:[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*)$"
 """As :data:`ONE_LINE`, with something to see in it."""
 
+WEB_ADDRESS = r"^https?://[^\s\u0000-\u001f\u007f\"'<>`\\]+$"
+"""An address that may stand in a page."""
+_SENTENCES = {
+    NAME: "Use text that can be seen, on one line.",
+    WEB_ADDRESS: "Use a web address like https://example.org/page.",
+}
+"""What is said of a text that does not match; of other patterns that it has characters that cannot be used."""
+
 JSON_SCHEMA = "json_schema"
 """Key of a field's metadata: what else its JSON Schema says."""
 
@@ -86,15 +94,19 @@ def _speak_plainly(field: fields.Field[Any]) -> None:
 
 
 class Pattern(validate.Regexp):
-    """The whole text must match; ``^`` and ``$`` are in the pattern for those who read it in JSON Schema."""
+    """The whole text must match; ``^`` and ``$`` are in the pattern for those who read it in JSON Schema.
 
-    def __init__(self, pattern: str, sentence: str) -> None:
+    With ``passes_empty`` an empty text is left to the rule of its length, for one mistake to be told once.
+    """
+
+    def __init__(self, pattern: str, sentence: str, *, passes_empty: bool = False) -> None:
         super().__init__(pattern, error=sentence)
         self._whole = re.compile(pattern)
+        self._passes_empty = passes_empty
 
     def __call__(self, value: str) -> str:  # type: ignore[override]
         """Return ``value``, or raise marshmallow's ValidationError with the sentence."""
-        if self._whole.fullmatch(value) is None:
+        if self._whole.fullmatch(value) is None and (value or not self._passes_empty):
             raise ValidationError(self._format_error(value))
         return value
 
@@ -121,10 +133,13 @@ def by(rule: Callable[[str], list[FieldProblem]]) -> Callable[[str], None]:
     return check
 
 
-def text(*rules: Any, low: int = 0, high: int, pattern: str = NO_NUL, **options: Any) -> fields.String:
-    """Return a text field of ``low`` to ``high`` characters without what ``pattern`` excludes."""
-    odd = Pattern(pattern, "This text has characters that cannot be used here.")
-    return fields.String(validate=[length(low, high), odd, *rules], **options)
+def text(
+    *rules: Any, low: int = 0, high: int, pattern: str = NO_NUL, sentence: str | None = None, **options: Any
+) -> fields.String:
+    """Return a text field of ``low`` to ``high`` characters that match ``pattern``; ``sentence`` is said of others."""
+    sentence = sentence or _SENTENCES.get(pattern, "This text has characters that cannot be used here.")
+    matches = Pattern(pattern, sentence, passes_empty=low > 0)
+    return fields.String(validate=[length(low, high), matches, *rules], **options)
 
 
 def optional(**options: Any) -> dict[str, Any]:

@@ -84,6 +84,23 @@ def test_every_wrong_field_is_named_in_a_plain_sentence() -> None:
     assert len(error.public) < 400
 
 
+@pytest.mark.parametrize(
+    ("name", "cpu", "sentence"),
+    [
+        ("", "1", "name: Use 1 to 100 characters here."),
+        (" ", "1", "name: Use text that can be seen, on one line."),
+        ("a", "lots", "resource_limits: Use an amount of CPU like 500m or 2."),
+        ("a", "", "resource_limits: Use 1 to 8 characters here."),
+    ],
+)
+def test_one_mistake_is_told_once_with_what_to_write(name: str, cpu: str, sentence: str) -> None:
+    body = f'{{"name": "{name}", "template_id": "x", "resource_limits": {{"cpu": "{cpu}"}}}}'.encode()
+    with pytest.raises(ValidationError) as caught:
+        load_body(CreateEnvironmentRequest(), request(body))
+    assert caught.value.public == sentence
+    assert len(caught.value.problems) == 1
+
+
 @pytest.mark.parametrize("word", ["duplicate", "validation", "could not create user"])
 def test_the_sentence_never_has_the_words_that_the_app_hides(word: str) -> None:
     body = f'{{"name": "x", "template_id": "x", "environment_variables": {{"{word}": 5}}}}'.encode()

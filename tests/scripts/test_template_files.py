@@ -69,9 +69,10 @@ environment_variables:
   LANG: C
   DEBUG: yes
   9LIVES: "1"
+  HOME: /tmp
 default_resources:
   cpu: lots
-  memory: 1Gi
+  memory: 0Gi
   stroage: 10Gi
 default_port: "80"
 tags: [a, 3]
@@ -87,13 +88,15 @@ documentation_url: ftp://example.org
         "a.yaml:4: category: must be one of: programming_language, framework, database, devops, operating_system",
         "a.yaml:8: environment_variables.DEBUG: must be text; put it in quotes",
         "a.yaml:9: environment_variables.9LIVES: must be the name of a variable, like LANG",
-        "a.yaml:10: default_resources.storage: is missing",
-        'a.yaml:11: default_resources.cpu: must be like "500m" or "2"',
-        'a.yaml:13: default_resources.stroage: unknown key; did you mean "storage"?',
-        "a.yaml:14: default_port: must be a whole number",
-        "a.yaml:15: tags[1]: must be text; put it in quotes",
-        "a.yaml:16: startup_commands: must be a list",
-        "a.yaml:17: documentation_url: must be an http or https address",
+        "a.yaml:10: environment_variables.HOME: is set by the server",
+        "a.yaml:11: default_resources.storage: is missing",
+        'a.yaml:12: default_resources.cpu: must be like "500m" or "2"',
+        'a.yaml:13: default_resources.memory: must be like "1Gi" or "512Mi"',
+        'a.yaml:14: default_resources.stroage: unknown key; did you mean "storage"?',
+        "a.yaml:15: default_port: must be a whole number",
+        "a.yaml:16: tags[1]: must be text; put it in quotes",
+        "a.yaml:17: startup_commands: must be a list",
+        "a.yaml:18: documentation_url: must be an http or https address",
         "b.yaml:1: is not YAML: mapping values are not allowed here",
     ]
 
