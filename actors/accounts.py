@@ -1,5 +1,7 @@
 """Accounts before anybody is signed in: registering, signing in, refreshing, proving an address, a new password."""
 
+import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
@@ -25,6 +27,9 @@ from devpocket.domain.users import User
 from devpocket.errors import ConflictError, NotFoundError, PermissionDeniedError, UnauthenticatedError
 from devpocket.ids import UserId, new_id
 
+RESET_SPREAD_S = 0.5
+"""Within this time a reset mail is begun, at a moment that nobody foresees."""
+_CHANCE = random.SystemRandom()
 Proof: TypeAlias = Callable[[User], Awaitable[bool]]
 """Tells whether what somebody has shown still opens the account as it is now."""
 
@@ -165,13 +170,17 @@ class Accounts:
         return await self._sessions.open(user, origin, is_still_proved)
 
     async def _mail_reset(self, email: str, origin: Origin) -> None:
+        # Sooner or later by chance: what comes right after the answer would be slowed by the mail of a known address.
+        await asyncio.sleep(_CHANCE.random() * RESET_SPREAD_S)
         user = await self._records.by_email(rules.email_key(email))
-        if user is not None and user.is_active:
-            await self._codes.send_reset(user)
-            await self._audit.note("password_reset_requested", origin, user_id=user.id)
-            latest = await self._records.get(user.id)
-            if latest is None or not latest.is_active:
-                await self._audit.forget(user.id)
+        if user is None or not user.is_active:
+            await self._audit.note("password_reset_requested", origin)
+            return
+        await self._audit.note("password_reset_requested", origin, user_id=user.id)
+        await self._codes.send_reset(user)
+        latest = await self._records.get(user.id)
+        if latest is None or not latest.is_active:
+            await self._audit.forget(user.id)
 
     async def _link(self, user: User, identity: GoogleIdentity, origin: Origin) -> User:
         """Return the account of the identity's address, now linked to it."""
