@@ -10,8 +10,9 @@ from devpocket.runtime.local import preflight
 from devpocket.runtime.local.configuration import LocalRuntimeSettings
 from devpocket.runtime.local.driver import LocalRuntime
 from devpocket.runtime.local.layout import Layout
+from devpocket.runtime.port import ContainerState
 from devpocket.settings import LocalNetwork
-from tests.runtime.local_tools import living
+from tests.runtime.local_tools import inside, living, make_spec
 
 
 async def test_none_takes_the_trial_of_another_for_rubbish(start_local, tmp_path):
@@ -53,3 +54,19 @@ async def test_a_trial_that_a_dead_process_left_is_ended(start_local, tmp_path, 
     await start_local()
     assert living(ended[0].encode()) == []
     assert list((tmp_path / "data" / "trash").iterdir()) == []
+
+
+async def test_one_that_was_cut_short_is_not_taken_for_a_running_one(start_local):
+    """As when a process that is stopped hands a creation over to another, which looks at once."""
+    leaving, other = await start_local(), await start_local()
+    for _ in range(5):
+        spec = make_spec()
+        starting = asyncio.create_task(leaving.ensure_running(spec))
+        while await other.observe(spec.environment_id) is not ContainerState.RUNNING:
+            assert not starting.done()
+        starting.cancel()
+        await other.ensure_running(spec)
+        assert await inside(other, spec, "echo fine") == "fine"
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        await other.ensure_deleted(spec.environment_id)

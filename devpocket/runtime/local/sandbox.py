@@ -35,6 +35,8 @@ _JOIN_SCRIPT = 'cd /; for group in $1; do echo 0 >"$group/cgroup.procs" || exit 
 # nsenter(1) has to outlive what it started, or its zombie goes to the machine's first process, which may take its time.
 _STAY_SCRIPT = f"trap '' HUP INT TERM; {_JOIN_SCRIPT}"
 
+_POLL_S = 0.005
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -100,14 +102,14 @@ class Sandboxes:
         with paths.sandbox_log.open("wb") as log:
             pipes = undo.enter_context(Handshake())
             outer = ProcessIdentity.of(self._spawn(paths, record, network, pipes, groups=groups, log=log.fileno()))
-            undo.callback(outer.kill)
+            undo.push_async_callback(_end, outer)
             await pipes.expect(b"up\n")
             init = outer if self._bubblewrap is None else pipes.read_init()
-            undo.callback(init.kill)
+            undo.push_async_callback(_end, init)
             sandbox = SandboxRecord(init=init, network=network.value, started_at=self._clock.now(), groups=groups)
             if network is LocalNetwork.PRIVATE:
                 passt = await attach_passt(init, record.uid, self._nursery, log.fileno())
-                undo.callback(passt.kill)
+                undo.push_async_callback(_end, passt)
                 sandbox = replace(sandbox, passt=passt)
         write_down(sandbox)
         pipes.go()
@@ -190,6 +192,12 @@ class Sandboxes:
 
 def _sh(script: str, groups: Sequence[str]) -> list[str]:
     return ["sh", "-c", script, "sh", " ".join(groups)]
+
+
+async def _end(process: ProcessIdentity) -> None:
+    """Return when it has ended: whoever is next to hold the lock must not take one that is dying for one that runs."""
+    while process.kill():  # noqa: ASYNC110 - nothing tells of the end of a process that is not a child
+        await asyncio.sleep(_POLL_S)
 
 
 def _not_started(paths: EnvironmentPaths, reason: str) -> DriverError:
