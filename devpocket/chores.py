@@ -1,7 +1,10 @@
 """What an operator does from the command line: looking at the ports, making an administrator."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 
 from actors.audit import Audit
 from actors.origin import Origin
@@ -9,68 +12,104 @@ from actors.ports import Ports
 from actors.user_records import UserRecords
 from devpocket.assembly import password_settings
 from devpocket.auth.passwords import Passwords, check_new_password
+from devpocket.bus import Bus
 from devpocket.domain import users as rules
 from devpocket.domain.users import Role, User
 from devpocket.errors import ConfigurationError, ConflictError, DevPocketError
 from devpocket.ids import UserId, new_id
+from devpocket.mail.greeting import greet
+from devpocket.mail.messages import parse_sender
+from devpocket.mail.sender import DeliveryError
+from devpocket.mail.smtp import parse_mail_url
+from devpocket.runtime.port import Runtime
+from devpocket.store.port import Store
 
 Say = Callable[[str], None]
+CHECK_DEADLINE_S = 15.0
+MAIL_TIMEOUT_S = 4.0
 _OPERATOR = Origin(device="command line")
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What is said of a port, and whether something is wrong with it."""
+
+    lines: tuple[str, ...]
+    healthy: bool = True
+
+
 async def check_ports(ports: Ports, say: Say) -> bool:
-    """Say a line for each port, and one for each thing that is wrong; tell whether all is well."""
-    healthy = True
-    for check in (_check_store, _check_bus, _check_runtime):
-        name = check.__name__.removeprefix("_check_")
-        try:
-            healthy = await check(ports, say) and healthy
-        except (ConfigurationError, DevPocketError) as error:
-            say(f"{name}: does not answer: {getattr(error, 'public', error)}")
-            healthy = False
-    return healthy
+    """Say a line for each port, and one for each thing that is wrong; tell whether all is well.
+
+    Looks and mends nothing: what a start would put right is named.
+    """
+    checks = {"store": _check_store, "bus": _check_bus, "runtime": _check_runtime, "mail": _check_mail}
+    found = await asyncio.gather(*(_bounded(check(ports)) for check in checks.values()))
+    for name, each in zip(checks, found, strict=True):
+        for line in each.lines:
+            say(f"{name}: {line}")
+    return all(each.healthy for each in found)
 
 
-async def _check_store(ports: Ports, say: Say) -> bool:
-    async def look() -> bool:
-        await ports.store.start()
-        health = await ports.store.check()
-        say(f"store: {health.name} {health.version} answers in {health.latency_s * 1000:.1f} ms")
-        for difference in health.index_differences:
-            say(f"store: {difference}")
-        return not health.index_differences
+async def _bounded(check: Awaitable[_Found]) -> _Found:
+    try:
+        async with asyncio.timeout(CHECK_DEADLINE_S):
+            return await check
+    except DevPocketError as error:
+        return _Found((" ".join(filter(None, (error.public, error.detail))),), healthy=False)
+    except (ConfigurationError, DeliveryError) as error:
+        return _Found((str(error),), healthy=False)
+    except TimeoutError:
+        return _Found((f"does not answer within {CHECK_DEADLINE_S:g} s",), healthy=False)
 
-    return await _closing(look, ports.store.close)
+
+async def _check_store(ports: Ports) -> _Found:
+    async with _closing(ports.store):
+        inspection = await ports.store.inspect()
+    health = inspection.health
+    told = f"{health.name} {health.version} answers in {_milliseconds(health.latency_s)}"
+    return _Found((told, *inspection.notes, *inspection.index_differences), healthy=not inspection.index_differences)
 
 
-async def _check_bus(ports: Ports, say: Say) -> bool:
-    async def look() -> bool:
-        await ports.bus.start()
+async def _check_bus(ports: Ports) -> _Found:
+    async with _closing(ports.bus):
         health = await ports.bus.check()
-        say(f"bus: {f'{health.name} {health.version}'.strip()} answers in {health.latency_s * 1000:.1f} ms")
-        return not health.degraded
+        told = f"{f'{health.name} {health.version}'.strip()} answers in {_milliseconds(health.latency_s)}"
+        await ports.bus.start()
+        if ports.bus.degraded:
+            return _Found((told, "what is published does not come back"), healthy=False)
+    return _Found((told,))
 
-    return await _closing(look, ports.bus.close)
 
-
-async def _check_runtime(ports: Ports, say: Say) -> bool:
-    async def look() -> bool:
+async def _check_runtime(ports: Ports) -> _Found:
+    async with _closing(ports.runtime):
         await ports.runtime.start()
         health = await ports.runtime.check()
-        limits = ", ".join(f"{name} by {by}" for name, by in health.limits.items())
-        say(f"runtime: {health.name} {health.version} answers; network {health.network}; limits: {limits}")
-        for warning in health.warnings:
-            say(f"runtime: {warning}")
-        return True
-
-    return await _closing(look, ports.runtime.close)
+    limits = ", ".join(f"{name} by {by}" for name, by in health.limits.items())
+    told = f"{health.name} {health.version} answers; network {health.network}; limits: {limits}"
+    return _Found((told, *health.warnings))
 
 
-async def _closing(look: Callable[[], Awaitable[bool]], close: Callable[[], Awaitable[None]]) -> bool:
+async def _check_mail(ports: Ports) -> _Found:
+    mail = ports.settings.mail
+    parse_sender(mail.mail_from)
+    if mail.mail_url is None:
+        return _Found((f"no mail server is set; mails become files in {ports.settings.server.data_dir / 'mail'}",))
+    began = time.perf_counter()
+    greeting = await greet(parse_mail_url(str(mail.mail_url)), timeout_s=MAIL_TIMEOUT_S)
+    return _Found((f"{greeting} answers in {_milliseconds(time.perf_counter() - began)}",))
+
+
+@asynccontextmanager
+async def _closing(port: Store | Bus | Runtime) -> AsyncIterator[None]:
     try:
-        return await look()
+        yield
     finally:
-        await close()
+        await port.close()
+
+
+def _milliseconds(latency_s: float) -> str:
+    return f"{latency_s * 1000:.1f} ms"
 
 
 async def make_admin(ports: Ports, username: str, email: str, password: str) -> str:

@@ -95,6 +95,7 @@ def create_admin(username: str, email: str, password: str) -> None:
 def check() -> None:
     """Say for each port whether it answers, in which version, and what is wrong; exit code 1 if anything is."""
     settings = _settings()
+    prepare_data_dir(settings.server.data_dir)  # sandboxes are tried out in it
     healthy = _run(lambda: check_ports(make_ports(settings, SystemClock(), Metrics()), click.echo))
     sys.exit(0 if healthy else 1)
 

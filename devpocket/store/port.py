@@ -96,12 +96,20 @@ class Collection(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StoreHealth:
-    """What :meth:`Store.check` saw: the adapter, its server's version, one round trip, and wrong indexes."""
+    """What :meth:`Store.check` saw: the adapter, its server's version, one round trip."""
 
     name: str
     version: str
     latency_s: float
-    index_differences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreInspection:
+    """What :meth:`Store.inspect` saw; ``notes`` are worth saying and nothing wrong."""
+
+    health: StoreHealth
+    index_differences: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +173,15 @@ class Store(Protocol):
         ...
 
     async def check(self) -> StoreHealth:
-        """Ask the database for a sign of life and compare its indexes with the table."""
+        """Ask the database, once, for a sign of life. Cheap: one round trip."""
+        ...
+
+    async def inspect(self) -> StoreInspection:
+        """Compare the database with the table of indexes, one sentence for each difference. Changes nothing.
+
+        Needs no :meth:`start`, which would mend what is to be found. Raises
+        :class:`~devpocket.errors.ConfigurationError` for a database that is not ours.
+        """
         ...
 
     async def reserve(self, counter_id: str, member: str, limit: int) -> bool:

@@ -66,6 +66,7 @@ async def test_a_task_that_refuses_to_end_delays_a_stop_no_longer_than_said(redi
     monkeypatch.setattr(bus, "chores", lambda: {"stubborn": stubborn()})
     await bus.start()
     runner = bus._link._runner
+    assert runner
     began_s = time.monotonic()
     await bus.close()
     assert time.monotonic() - began_s < 10 * TIMEOUT_S

@@ -80,4 +80,4 @@ async def test_health(store: Store) -> None:
     assert health.name in {"sqlite", "mongodb"}
     assert health.version[0].isdigit()
     assert 0 < health.latency_s < 5
-    assert health.index_differences == ()
+    assert (await store.inspect()).index_differences == ()

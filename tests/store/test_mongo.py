@@ -49,7 +49,7 @@ async def test_starting_again_and_at_once_is_harmless(mongo_database_url: str, c
     stores = [MongoStore(mongo_database_url, clock) for _ in range(3)]
     await asyncio.gather(*(store.start() for store in stores))
     await stores[0].start()
-    assert (await stores[1].check()).index_differences == ()
+    assert (await stores[1].inspect()).index_differences == ()
     for store in stores:
         await store.close()
 
@@ -76,7 +76,7 @@ async def test_check_names_what_is_missing_and_what_is_too_many(
     await store.start()
     await database.users.drop_index("email_key")
     await database.users.create_index([("nickname", 1)], name="nickname", unique=True)
-    found = (await store.check()).index_differences
+    found = (await store.inspect()).index_differences
     assert found == ("users.email_key is missing", "users.nickname is not in the table")
     await store.close()
 

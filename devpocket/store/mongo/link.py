@@ -6,7 +6,8 @@ server has none of the first two, and servers differ in the rest. One document i
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -76,25 +77,25 @@ class Link:
         await self._client.close()
 
     async def server_version(self) -> str:
-        """Return the server's version, after one round trip."""
-        info = await self.call(lambda _: self._client.admin.command("buildInfo"))
+        """Return the server's version, after one round trip that is not tried again."""
+        info = await self.call(lambda _: self._client.admin.command("buildInfo"), patience_s=0)
         return str(info["version"])
 
-    async def call(self, operation: Callable[[bool], Awaitable[T]]) -> T:
-        """Run an operation, again and again for some seconds while the database does not answer.
+    async def call(self, operation: Callable[[bool], Awaitable[T]], *, patience_s: float | None = None) -> T:
+        """Run an operation, again and again for ``patience_s`` (``RIDE_OUT_S``) while the database does not answer.
 
         ``operation`` is told whether it is repeated: then its first attempt may have been carried out although the
         answer was lost. Raises :class:`~devpocket.errors.UnavailableError` in the end. When the caller is cancelled
         the operation goes on by itself: PyMongo would throw the connection away, and leak one it is just opening.
         """
-        task = asyncio.ensure_future(self._ride_out(operation))
+        task = asyncio.ensure_future(self._ride_out(operation, RIDE_OUT_S if patience_s is None else patience_s))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
 
-    async def _ride_out(self, operation: Callable[[bool], Awaitable[T]]) -> T:
+    async def _ride_out(self, operation: Callable[[bool], Awaitable[T]], patience_s: float) -> T:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + RIDE_OUT_S
+        deadline = loop.time() + patience_s
         pause_s, repeated = 0.05, False
         while True:
             try:
@@ -107,10 +108,22 @@ class Link:
             await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 - spreads out retries, guards nothing
             pause_s, repeated = min(pause_s * 2, 1.0), True
 
+    @contextmanager
+    def telling_refusals(self) -> Iterator[None]:
+        """Raise UnavailableError for what the server refuses too, such as a wrong password."""
+        try:
+            yield
+        except PyMongoError as error:
+            detail = self._reason(error)
+            raise UnavailableError("The database refuses.", detail=detail, retry_after_s=RETRY_AFTER_S) from error
+
     def _unavailable(self, error: PyMongoError) -> UnavailableError:
-        reason = " ".join(str(error).partition(", Timeout:")[0].split())  # without the topology, on one line
-        detail = f"MongoDB at {self.hosts}: {type(error).__name__}: {reason}"[:300]
+        detail = self._reason(error)
         return UnavailableError("The database does not answer just now.", detail=detail, retry_after_s=RETRY_AFTER_S)
+
+    def _reason(self, error: PyMongoError) -> str:
+        text = str(error).partition(", Timeout:")[0].partition(", full error:")[0]
+        return f"MongoDB at {self.hosts}: {type(error).__name__}: {' '.join(text.split())}"[:300]  # on one line
 
 
 def _is_transient(error: PyMongoError) -> bool:

@@ -58,6 +58,12 @@ async def index_differences(link: Link) -> tuple[str, ...]:
     return tuple(difference for differences in found for difference in differences)
 
 
+async def is_empty(link: Link) -> bool:
+    """Tell whether the database has none of the table's collections."""
+    names = await link.call(lambda _: link.database.list_collection_names())
+    return not {spec.name for spec in COLLECTIONS} & set(names)
+
+
 async def _differences(link: Link, spec: CollectionSpec) -> list[str]:
     present, wanted = await _present(link, spec), _wanted(spec)
     missing = [f"{spec.name}.{name} is missing" for name in wanted if name not in present]

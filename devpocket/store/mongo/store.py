@@ -15,8 +15,8 @@ from devpocket.store.mongo.collection import MongoCollection
 from devpocket.store.mongo.counters import Counters
 from devpocket.store.mongo.leases import Leases
 from devpocket.store.mongo.link import Link
-from devpocket.store.mongo.schema import ensure_indexes, index_differences
-from devpocket.store.port import Document, Lease, MetricsBucket, StoreHealth, Window
+from devpocket.store.mongo.schema import ensure_indexes, index_differences, is_empty
+from devpocket.store.port import Document, Lease, MetricsBucket, StoreHealth, StoreInspection, Window
 from devpocket.store.selection import checked_ids, checked_span
 
 
@@ -44,11 +44,19 @@ class MongoStore(CollectionSet):
         await self._link.close()
 
     async def check(self) -> StoreHealth:
-        """Time one round trip and compare the indexes."""
+        """Time one round trip."""
         began = time.perf_counter()
-        version = await self._link.server_version()
-        latency_s = time.perf_counter() - began
-        return StoreHealth("mongodb", version, latency_s, await index_differences(self._link))
+        with self._link.telling_refusals():
+            version = await self._link.server_version()
+        return StoreHealth("mongodb", version, time.perf_counter() - began)
+
+    async def inspect(self) -> StoreInspection:
+        """Compare the indexes."""
+        health = await self.check()
+        with self._link.telling_refusals():
+            if await is_empty(self._link):
+                return StoreInspection(health, notes=("is empty; the first start makes collections and indexes",))
+            return StoreInspection(health, await index_differences(self._link))
 
     async def reserve(self, counter_id: str, member: str, limit: int) -> bool:
         """Take one of ``limit`` slots for ``member``; tell whether it holds one now."""

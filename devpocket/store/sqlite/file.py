@@ -29,7 +29,7 @@ def open_file(path: Path) -> sqlite3.Connection:
         _set_up(connection, path)
     except sqlite3.OperationalError as error:
         connection.close()
-        if error.sqlite_errorcode in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        if is_locked(error):
             raise StoreLockedError(
                 f"{path} is in use by another process; SQLite serves one process, "
                 "to run several set DATABASE_URL to a MongoDB (mongodb://...)"
@@ -42,6 +42,11 @@ def open_file(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def is_locked(error: sqlite3.Error) -> bool:
+    """Tell whether another process has the lock."""
+    return error.sqlite_errorcode in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 def _create(path: Path) -> None:
@@ -62,6 +67,11 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA cache_size = -32768")  # 32 MB: the upper levels of all indexes stay in memory
     connection.execute("BEGIN IMMEDIATE")  # takes the lock now, not with the first request
     connection.execute("COMMIT")
+    refuse_foreign(connection, path)
+
+
+def refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise StoreCorruptError for somebody else's database; an empty one may become ours."""
     application_id = connection.execute("PRAGMA application_id").fetchone()[0]
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if application_id != APPLICATION_ID and (application_id or tables):

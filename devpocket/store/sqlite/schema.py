@@ -83,14 +83,17 @@ def decoded(body: bytes) -> Document:
 
 
 def index_differences(connection: sqlite3.Connection) -> tuple[str, ...]:
-    """Return one sentence for each index that the table wants and the file lacks or has otherwise."""
+    """Return one sentence for each index that is missing, differs from the table, or is not in it."""
     present = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"))
-    return tuple(
-        f"{name} is missing" if name not in present else f"{name} differs from the table"
-        for spec in COLLECTIONS
-        for name, statement in _index_statements(spec)
-        if present.get(name) != statement
-    )
+    wanted = dict(pair for spec in COLLECTIONS for pair in _index_statements(spec))
+    missing = [f"{name} is missing" for name in wanted if name not in present]
+    other = [
+        f"{name} is {present[name]!r} and should be {statement!r}"
+        for name, statement in wanted.items()
+        if present.get(name, statement) != statement
+    ]
+    unknown = [f"{name} is not in the table" for name in present if name not in wanted]
+    return (*missing, *other, *unknown)
 
 
 def _ensure_table(connection: sqlite3.Connection, spec: CollectionSpec) -> None:

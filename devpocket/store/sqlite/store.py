@@ -12,11 +12,12 @@ from devpocket.clock import Clock
 from devpocket.errors import UnavailableError
 from devpocket.store.collection_set import CollectionSet
 from devpocket.store.indexes import CollectionSpec
-from devpocket.store.port import Lease, MetricsBucket, StoreHealth, Window
+from devpocket.store.port import Lease, MetricsBucket, StoreHealth, StoreInspection, Window
 from devpocket.store.selection import checked_ids, checked_span
 from devpocket.store.sqlite import atoms, reports
 from devpocket.store.sqlite.collection import SqliteCollection
 from devpocket.store.sqlite.file import open_file
+from devpocket.store.sqlite.inspection import inspect_file
 from devpocket.store.sqlite.schema import MIGRATIONS, Migration, index_differences, prepare
 from devpocket.store.sqlite.worker import Worker
 
@@ -56,11 +57,16 @@ class SqliteStore(CollectionSet):
         await self._worker.close()
 
     async def check(self) -> StoreHealth:
-        """Time one round trip to the worker and compare the indexes."""
+        """Time one round trip to the worker, which looks at the file."""
         began = time.perf_counter()
-        version = await self._worker.read(lambda db: db.execute("SELECT sqlite_version()").fetchone()[0])
-        latency_s = time.perf_counter() - began
-        return StoreHealth("sqlite", version, latency_s, await self._worker.read(index_differences))
+        await self._worker.read(lambda db: db.execute("SELECT count(*) FROM sqlite_master").fetchone())
+        return StoreHealth("sqlite", sqlite3.sqlite_version, time.perf_counter() - began)
+
+    async def inspect(self) -> StoreInspection:
+        """Look at the file: as another program would, without its lock, unless this process has it open."""
+        if self._sweeper is not None:
+            return StoreInspection(await self.check(), await self._worker.read(index_differences))
+        return await asyncio.to_thread(inspect_file, self._path, len(self._migrations))
 
     async def sweep(self) -> int:
         """Remove what has expired from the file now; return how many documents."""
