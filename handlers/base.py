@@ -65,6 +65,8 @@ class BaseHandler(AnsweringHandler):
         if header_bytes(self.request) > MAX_HEADER_BYTES:
             raise HTTPError(431)
         if operation is None:
+            if self.request.method != "OPTIONS":
+                self._spend(await self.backend.take_anonymous("other", self.origin.address))
             return
         if operation.counts is not None:
             self._spend(await self.backend.take_anonymous(operation.counts, self.origin.address))

@@ -45,7 +45,7 @@ class DocsHandler(BaseHandler):
 class OtherDocsHandler(BaseHandler):
     """Where other servers have that page."""
 
-    @operation("Lead to the page of the API", allow=PUBLIC, status=302, content_type="text/html")
+    @operation("Lead to the page of the API", allow=PUBLIC, status=302, content_type="text/html", counts="other")
     async def get(self) -> None:
         """Answer with a redirection."""
         self.redirect("/docs")

@@ -21,7 +21,7 @@ VERSION = version("devpocket-server")
 class RootHandler(BaseHandler):
     """The front door."""
 
-    @operation("Say where to find what", allow=PUBLIC, answer=RootAnswer)
+    @operation("Say where to find what", allow=PUBLIC, answer=RootAnswer, counts="other")
     async def get(self) -> None:
         """Answer with addresses."""
         self.answer(

@@ -17,11 +17,19 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from actors.directory import Directory
 from actors.loop import Message
-from actors.messages import Caller, CloseSocket, OpenSocket, SocketKind, UnwatchEnvironment, WatchEnvironment
+from actors.messages import (
+    Caller,
+    CloseSocket,
+    OpenSocket,
+    SocketKind,
+    TakeRequest,
+    UnwatchEnvironment,
+    WatchEnvironment,
+)
 from devpocket.auth.permissions import Permission, check_allowed, permission
 from devpocket.domain.environments import Environment
 from devpocket.domain.events import EnvironmentEvent, EventKind
-from devpocket.errors import DevPocketError, NotFoundError, PermissionDeniedError, UnavailableError
+from devpocket.errors import DevPocketError, NotFoundError, PermissionDeniedError, RateLimitedError, UnavailableError
 from devpocket.ids import EnvironmentId, is_id, new_id
 from devpocket.metrics import LimitKind
 from devpocket.schemas.wire import wire_time
@@ -119,7 +127,7 @@ class SocketHandler(AnsweringHandler, WebSocketHandler):
             await self._serve()
         except WebSocketClosedError:
             self._vanish()
-        except (UnavailableError, TimeoutError) as error:
+        except (UnavailableError, RateLimitedError, TimeoutError) as error:
             log.warning("socket given up", socket=self.socket_id, reason=str(error))
             self.close(TRY_AGAIN, "Try again later")
         except DevPocketError as error:
@@ -143,10 +151,12 @@ class SocketHandler(AnsweringHandler, WebSocketHandler):
         (in_query,) = self.request.query_arguments.get("token", [b""])[-1:]
         token = in_query.decode("latin-1") or bearer_token(self.request.headers.get("Authorization"))
         self.caller = await backend.accounts.authenticate(access_token=token, origin=origin)
+        user_id = self.caller.user.id
+        if not (await backend.users.ask(user_id, TakeRequest())).allowed:
+            raise RateLimitedError("Too many requests. Wait a little.")
         check_allowed(self.caller.user.role, self.allow)
         if not is_id(environment_id):
             raise NotFoundError("There is no such environment.")
-        user_id = self.caller.user.id
         watch = WatchEnvironment(user_id, self.socket_id, self._hear)
         self.environment = await backend.environments.ask(EnvironmentId(environment_id), watch)
         opening = OpenSocket(self.socket_id, self.kind, self.caller.session_id, self.close)

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import httpx
 import pytest
+from websockets.asyncio.client import connect
 
 from tests.accounts.conftest import Cluster, running
 from tests.accounts.people import Person, Web
@@ -90,6 +91,28 @@ async def test_guessing_tokens_is_limited_by_address(web: Web):
     statuses = [(await web.call("GET", "/auth/me", token=f"x.y.{i}")).status_code for i in range(LIMIT + 5)]
     assert statuses == [401] * LIMIT + [429] * 5
     check_refused(await web.call("GET", "/auth/me"))
+
+
+async def test_what_is_not_there_is_counted_too(web: Web):
+    wanted = [("GET", "/nothing"), ("PATCH", "/api/v1/auth/login"), ("GET", "/docs"), ("GET", "/redoc"), ("GET", "/")]
+    left = []
+    for method, path in wanted:
+        answer = await web.http.request(method, path)
+        assert int(answer.headers["x-ratelimit-limit"]) == LIMIT
+        left.append(int(answer.headers["x-ratelimit-remaining"]))
+    assert left == list(range(LIMIT - 1, LIMIT - 1 - len(wanted), -1))
+
+
+async def test_opening_sockets_counts_as_requests_do(web: Web):
+    person = await Person(web).sign_up()
+    address = f"{web.url.replace('http', 'ws', 1)}/api/v1/ws/logs/{'0' * 24}?token={person.access_token}"
+    codes = []
+    for _ in range(LIMIT + 3):
+        async with connect(address, proxy=None) as socket:
+            await socket.wait_closed()
+            codes.append(socket.close_code)
+    assert codes == [1008] * LIMIT + [1013] * 3
+    check_refused(await person.get("/auth/me"))
 
 
 async def test_health_is_not_limited(web: Web):
