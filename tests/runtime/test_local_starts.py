@@ -65,8 +65,9 @@ async def test_one_that_was_cut_short_is_not_taken_for_a_running_one(start_local
         while await other.observe(spec.environment_id) is not ContainerState.RUNNING:
             assert not starting.done()
         starting.cancel()
-        await other.ensure_running(spec)
-        assert await inside(other, spec, "echo fine") == "fine"
         with pytest.raises(asyncio.CancelledError):
             await starting
+        assert other._ready.environments.state(spec.environment_id) is ContainerState.STOPPED
+        await other.ensure_running(spec)
+        assert await inside(other, spec, "echo fine") == "fine"
         await other.ensure_deleted(spec.environment_id)
