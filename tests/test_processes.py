@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from devpocket.processes import variables_of
+from devpocket.processes import LONGEST_PAUSE_S, STEADY_S, next_pause_s, variables_of
 from devpocket.settings import load_settings
 from tests.e2e.server import ServerProcess, wait_until
 from tests.mongodb import mongodb_directory, mongodb_url, with_database
@@ -22,9 +22,19 @@ def test_children_know_what_the_command_line_said():
     assert "METRICS_PORT" not in variables_of(load_settings({}), 1)
 
 
+def test_one_that_dies_young_again_and_again_does_not_spin():
+    pauses_s = [0.0]
+    while pauses_s[-1] < LONGEST_PAUSE_S:
+        pauses_s.append(next_pause_s(pauses_s[-1], lived_s=0.5))
+    assert pauses_s == [0, 1, 2, 4, 8, 16, 30]
+    assert next_pause_s(LONGEST_PAUSE_S, lived_s=0.5) == LONGEST_PAUSE_S
+    assert next_pause_s(LONGEST_PAUSE_S, lived_s=STEADY_S) == 1
+
+
 @pytest.fixture
-def two_processes(mongodb_url: str) -> Iterator[ServerProcess]:
-    server = ServerProcess(DATABASE_URL=with_database(mongodb_url, f"processes_{os.getpid()}"), PROCESSES="2")
+def two_processes(mongodb_url: str, request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
+    url = with_database(mongodb_url, f"processes_{os.getpid()}")
+    server = ServerProcess(DATABASE_URL=url, PROCESSES="2", **getattr(request, "param", {}))
     try:
         server.start()
         wait_until(lambda: server.log_tail().count("listens on") == 2, "the start of both", 30.0)
@@ -64,3 +74,25 @@ def test_they_end_with_a_parent_that_was_killed(two_processes):
     two_processes.kill()
     wait_until(lambda: not any(map(is_alive, children)), "the end of the children")
     assert two_processes.log_tail().count("stopped") == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_all_end_with_the_parent_that_is_asked_to(two_processes, number):
+    assert two_processes.process
+    children = children_of(two_processes.process.pid)
+    two_processes.process.send_signal(number)
+    assert two_processes.process.wait(10) == 0
+    assert not any(map(is_alive, children))
+    assert two_processes.log_tail().count("stopped") == 2
+
+
+@pytest.mark.parametrize("two_processes", [{"SHUTDOWN_NOTICE": "1m"}], indirect=True)
+def test_a_second_signal_ends_all_at_once(two_processes):
+    assert two_processes.process
+    children = children_of(two_processes.process.pid)
+    two_processes.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: two_processes.log_tail().count("stopping") == 2, "the beginning of the stop")
+    two_processes.process.send_signal(signal.SIGTERM)
+    assert two_processes.process.wait(10) == 1
+    assert not any(map(is_alive, children))
+    assert "stopped" not in two_processes.log_tail()
