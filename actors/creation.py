@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
 
 from actors.background import Background
-from actors.driving import slot_member, slots_counter
 from actors.environment_queries import refuse_excess
 from actors.ports import Ports
+from actors.slots import Slots
 from actors.templates import Templates
 from devpocket.domain.environments import Environment
 from devpocket.domain.plans import Plan
@@ -19,15 +18,13 @@ from devpocket.metrics import LimitKind
 from devpocket.store.environments import EnvironmentRecords
 from devpocket.store.errors import DuplicateKeyError
 
-ABANDONED_AFTER = timedelta(minutes=1)
-"""A reserved slot without a document is given back after this: its process died in between."""
-
 
 @dataclass(frozen=True, slots=True)
 class Creation:
     """Makes environments within what a plan allows, also with many at once in several processes."""
 
     ports: Ports
+    slots: Slots
     templates: Templates
     background: Background
     drive: Callable[[EnvironmentId], None]
@@ -45,7 +42,7 @@ class Creation:
         try:
             await EnvironmentRecords(self.ports.store).insert(environment)
         except DuplicateKeyError as error:
-            await self.ports.store.release(slots_counter(user.id), slot_member(environment))
+            await self.slots.give_back(environment)
             raise ConflictError("You have another environment of this name.", code="name_taken") from error
         # After any other failure the document may be there: the slot stays taken, and is reclaimed if it is not.
         self.drive(environment.id)
@@ -68,28 +65,10 @@ class Creation:
         return replace(environment, limits=limits)
 
     async def _reserve(self, environment: Environment, plan: Plan) -> None:
-        counter, member = slots_counter(environment.user_id), slot_member(environment)
-        if await self.ports.store.reserve(counter, member, plan.environments):
-            return
-        if await self.reclaim(environment) and await self.ports.store.reserve(counter, member, plan.environments):
+        if await self.slots.take(environment, plan.environments):
             return
         self.ports.metrics.limit_refused(LimitKind.ENVIRONMENTS)
         noun = "environment" if plan.environments == 1 else "environments"
         raise PermissionDeniedError(
             f"Your plan, {plan.name}, allows {plan.environments} {noun}. Delete one first.", code="plan_limit"
         )
-
-    async def reclaim(self, environment: Environment) -> int:
-        """Give slots back whose document was never written; return how many."""
-        counter = slots_counter(environment.user_id)
-        alive = await EnvironmentRecords(self.ports.store).of_user(environment.user_id)
-        taken = {slot_member(each) for each in alive}
-        before_ms = int((self.ports.clock.now() - ABANDONED_AFTER).timestamp() * 1000)
-        abandoned = [
-            member
-            for member in await self.ports.store.reserved(counter)
-            if member not in taken and int(member.rpartition("@")[2]) < before_ms
-        ]
-        for member in abandoned:
-            await self.ports.store.release(counter, member)
-        return len(abandoned)

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from actors.journal import Journal
 from actors.ports import Ports
+from actors.slots import Slots
 from devpocket.domain.environments import Environment, EnvironmentPhase
 from devpocket.domain.instructions import (
     DeleteContainer,
@@ -54,6 +55,7 @@ class Driving:
         self._ports = ports
         self._runtime = ports.runtime
         self._journal = journal
+        self._slots = Slots(ports)
 
     async def perform(self, environment: Environment, instruction: Instruction, lease: Lease) -> Event | None:
         """Do what ``instruction`` says and return what has happened; None when the environment is forgotten."""
@@ -159,7 +161,7 @@ class Driving:
         await store.logs.delete_by("environment_at", environment.id)
         await store.metrics.delete_by("environment_at", environment.id)
         await store.terminal_sessions.delete_by("environment", environment.id)
-        await store.release(slots_counter(environment.user_id), slot_member(environment))
+        await self._slots.give_back(environment)
         await store.environments.delete(environment.id)
         await store.forget_lease(lease)
 
@@ -174,13 +176,3 @@ def phase_limit_s(phase: EnvironmentPhase, settings: RuntimeSettings) -> float:
         case EnvironmentPhase.DELETING:
             return LONGEST_DELETION_S
     return math.inf
-
-
-def slots_counter(user_id: str) -> str:
-    """Return the name of the counter of a user's environments."""
-    return f"environments:{user_id}"
-
-
-def slot_member(environment: Environment) -> str:
-    """Return how an environment is written into its user's counter; the time tells an abandoned reservation."""
-    return f"{environment.id}@{int(environment.created_at.timestamp() * 1000)}"

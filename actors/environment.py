@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 
 from actors.dispatch import handles
 from actors.drive import Drive
-from actors.driving import slot_member, slots_counter
 from actors.environment_messages import (
     DriveEnvironment,
     EndPhase,
@@ -44,6 +43,7 @@ from actors.messages import (
 )
 from actors.ports import Ports
 from actors.samples import Samples
+from actors.slots import Slots
 from actors.terminal_sessions import TerminalSessions
 from actors.upkeep import Upkeep
 from actors.watching import Watching
@@ -143,7 +143,7 @@ class EnvironmentActor(LoopActor):
     async def _release_slot(self, environment: Environment) -> None:
         """Make room for another one now rather than when everything is removed."""
         try:
-            await self._ports.store.release(slots_counter(environment.user_id), slot_member(environment))
+            await Slots(self._ports).give_back(environment)
         except UnavailableError as error:  # the deletion is written down and gives it back at its end
             _LOG.info("environment %s: its slot is given back later: %s", self._id, error)
 

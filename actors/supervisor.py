@@ -52,6 +52,7 @@ class Supervisor:
             SweepKind.UNOWNED: settings.orphan_sweep_interval_s,
             SweepKind.STUCK: max(STUCK_INTERVAL_S, settings.sweep_interval_s),
             SweepKind.ORPHANS: settings.orphan_sweep_interval_s,
+            SweepKind.SLOTS: settings.orphan_sweep_interval_s,
             SweepKind.TERMINALS: settings.orphan_sweep_interval_s,
             SweepKind.ACCOUNTS: settings.orphan_sweep_interval_s,
         }

@@ -12,6 +12,7 @@ from actors.environment_messages import DriveEnvironment, EndPhase
 from actors.orphans import Orphans
 from actors.ports import Ports
 from actors.side_by_side import side_by_side
+from actors.slots import Slots
 from devpocket.domain.environments import EnvironmentPhase
 from devpocket.errors import DevPocketError, UnavailableError
 from devpocket.ids import EnvironmentId, UserId
@@ -36,6 +37,7 @@ class Sweeps:
     ports: Ports
     environments: Directory[EnvironmentId]
     removal: AccountRemoval
+    plan_slots: Slots
     owns_runtime: bool = True
     """Whether the runtime's data belongs to this store; else containers without a document are left alone."""
     _overdue: set[tuple[str, datetime]] = field(default_factory=set)
@@ -121,6 +123,10 @@ class Sweeps:
             return 0
         removed = await self._orphans.remove()
         return removed + self._drive(await self._orphans.stray(), is_abandoned=True)
+
+    async def slots(self) -> int:
+        """Give slots of plans back that were taken for environments which were never written down."""
+        return await self.plan_slots.reclaim_all()
 
     async def terminals(self) -> int:
         """End the records of terminals whose process is gone."""

@@ -29,6 +29,7 @@ from actors.samples import Samples
 from actors.sessions import Sessions
 from actors.settling import Settling
 from actors.sign_in import PasswordSignIn
+from actors.slots import Slots
 from actors.supervisor import Supervisor
 from actors.sweeps import Sweeps
 from actors.templates import Templates
@@ -164,9 +165,9 @@ def assemble(ports: Ports, keys: tuple[bytes, ...], *, owns_runtime: bool) -> As
         with contextlib.suppress(UnavailableError):  # too busy, or stopping: the sweep of some process drives it
             environments.tell(environment_id, DriveEnvironment())
 
-    limits = RateLimits(ports)
+    limits, slots = RateLimits(ports), Slots(ports)
     removal = AccountRemoval(ports, records, sessions, codes, outbox, audit, drive)
-    creation = Creation(ports, templates, background, drive)
+    creation = Creation(ports, slots, templates, background, drive)
     password_change = PasswordChange(ports, records, sessions, passwords, codes, audit)
     services = UserServices(ports, records, sessions, password_change, codes, creation, removal, limits, audit)
     users: Directory[UserId] = Directory(lambda key: UserActor(key, services))
@@ -187,7 +188,7 @@ def assemble(ports: Ports, keys: tuple[bytes, ...], *, owns_runtime: bool) -> As
     backend = _backend(
         ports, users=users, environments=environments, accounts=accounts, templates=templates, limits=limits
     )
-    sweeps = Sweeps(ports, environments, removal, owns_runtime=owns_runtime)
+    sweeps = Sweeps(ports, environments, removal, slots, owns_runtime=owns_runtime)
     supervisor = Supervisor(ports, users, environments, samples, sweeps)
     return Assembly(ports, backend, supervisor, outbox, passwords, google, background, journal)
 

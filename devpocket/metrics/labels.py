@@ -84,6 +84,8 @@ class SweepKind(StrEnum):
     """Running environments that no process looks after."""
     ORPHANS = "orphans"
     """Sandboxes without a document, documents without a sandbox."""
+    SLOTS = "slots"
+    """Slots of plans taken for environments that were never written down."""
     TERMINALS = "terminals"
     """Terminal sessions whose process died."""
     ACCOUNTS = "accounts"

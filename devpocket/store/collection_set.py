@@ -21,6 +21,7 @@ class CollectionSet:
     audit: Collection
     mails: Collection
     settings: Collection
+    counters: Collection
 
     def __init__(self, make: Callable[[CollectionSpec], Collection]) -> None:
         for spec in COLLECTIONS:

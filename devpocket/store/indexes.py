@@ -157,7 +157,11 @@ COLLECTIONS: tuple[CollectionSpec, ...] = (
         expires="some days after it was sent or given up",
     ),
     CollectionSpec("settings", "values made once and shared by all processes, such as the secret key"),
-    CollectionSpec("counters", "slots taken under a limit: the set of their holders"),
+    CollectionSpec(
+        "counters",
+        "slots taken under a limit: the set of their holders",
+        (Index("taken_at", ("taken_at",), "the sweep for slots that were taken and never used"),),
+    ),
     CollectionSpec("attempts", "counts within a window, such as wrong passwords", expires="when the window ends"),
 )
 

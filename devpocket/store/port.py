@@ -160,6 +160,8 @@ class Store(Protocol):
     audit: Collection
     mails: Collection
     settings: Collection
+    counters: Collection
+    """Changed by :meth:`reserve` and :meth:`release` alone; ``taken_at`` is when a slot was taken last."""
 
     async def start(self) -> None:
         """Open the store and bring its indexes to the table; must come first, once.

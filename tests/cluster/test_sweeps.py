@@ -6,6 +6,7 @@ import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from devpocket.ids import new_id
 from devpocket.runtime.local.accounting import all_pids
 from tests.cluster.pairs import Pair, eventually, shell_of
 from tests.e2e.server import with_signal
@@ -102,6 +103,16 @@ async def test_a_phase_beyond_its_deadline_is_ended(pair: Pair, phones: list[Pho
     await eventually(lambda: swept(pair, "stuck") > before, "the count of it")
 
 
+async def test_a_slot_taken_for_an_environment_that_was_never_written_is_given_back(pair: Pair, phones: list[Phone]):
+    user_id, before = pair.user_id(phones[0]), swept(pair, "slots")
+    taken_at = datetime.now(UTC) - timedelta(seconds=58)  # looked at after a minute
+    member = f"{new_id()}@{int(taken_at.timestamp() * 1000)}"
+    counter = {"_id": f"environments:{user_id}", "version": 1, "members": [member], "taken_at": taken_at}
+    pair.database.counters.insert_one(counter)
+    await eventually(lambda: not pair.slots(user_id), "the return of the slot")
+    await eventually(lambda: swept(pair, "slots") > before, "the count of it")
+
+
 async def test_the_record_of_a_dead_processs_terminal_is_ended(pair: Pair, phones: list[Phone]):
     environment_id = await pair.create(phones[0])
     async with phones[0].terminal(environment_id) as terminal:
@@ -111,6 +122,6 @@ async def test_the_record_of_a_dead_processs_terminal_is_ended(pair: Pair, phone
         pair.servers[0].kill()
     try:
         await eventually(lambda: not records.find_one({"environment_id": environment_id, "is_open": True}), "its end")
-        assert records.find_one({"environment_id": environment_id})["ended_at"]
+        assert [bool(each["ended_at"]) for each in records.find({"environment_id": environment_id})] == [True]
     finally:
         await asyncio.to_thread(pair.start, 0)

@@ -9,7 +9,7 @@ from typing import Any
 
 from pymongo import MongoClient
 
-from actors.driving import slot_member
+from actors.slots import slot_member
 from devpocket.domain.environments import DesiredState, Environment, EnvironmentPhase
 from devpocket.runtime.local.accounting import MARK, all_pids
 from devpocket.runtime.local.cgroups import find_cgroups

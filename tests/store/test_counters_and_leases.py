@@ -37,7 +37,20 @@ async def test_a_lower_limit_takes_nothing_away_but_lets_nobody_in(store: Store)
 async def test_an_empty_counter_leaves_no_document(store: Store) -> None:
     await store.reserve("c", "a", 1)
     await store.release("c", "a")
-    assert await store.counters.count("id") == 0  # type: ignore[attr-defined]
+    assert await store.counters.count("id") == 0
+
+
+async def test_a_counter_tells_when_a_slot_was_taken_last(store: Store, clock: MovableClock) -> None:
+    for member in ("a", "b"):
+        clock.advance(10)
+        await store.reserve("c", member, 2)
+    clock.advance(10)
+    assert await store.reserve("c", "d", 2) is False
+    await store.release("c", "a")
+    now = clock.now()
+    (found,) = await store.counters.query("taken_at", lower=now - timedelta(seconds=15), upper=now)
+    assert (found["_id"], found["members"]) == ("c", ["b"])
+    assert now - timedelta(seconds=11) < found["taken_at"] < now - timedelta(seconds=9)
 
 
 async def test_a_window_starts_with_the_first_increment_and_is_not_prolonged(store: Store, clock: MovableClock) -> None:

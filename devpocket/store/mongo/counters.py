@@ -24,13 +24,14 @@ class Counters:
         self._counters = link.database["counters"]
         self._attempts = link.database["attempts"]
 
-    async def reserve(self, counter_id: str, member: str, limit: int) -> bool:
+    async def reserve(self, counter_id: str, member: str, limit: int, now: datetime) -> bool:
         """Add ``member`` unless ``limit`` others are in; a position beyond the end of a list does not exist."""
         if limit < 1:
             return member in await self.reserved(counter_id)
         room = {"_id": counter_id, "members": {"$ne": member}, f"members.{limit - 1}": {"$exists": False}}
+        taken = {"$push": {"members": member}, "$set": {"taken_at": now}}
         for _ in range(_ROUNDS):
-            changed = await self._link.call(lambda _: self._counters.update_one(room, {"$push": {"members": member}}))
+            changed = await self._link.call(lambda _: self._counters.update_one(room, taken))
             if changed.matched_count:
                 return True
             found = await self._link.call(lambda _: self._counters.find_one({"_id": counter_id}))
@@ -39,7 +40,7 @@ class Counters:
                     return True
                 if len(found["members"]) >= limit:
                     return False
-            elif await self._insert_first(counter_id, member):
+            elif await self._insert_first(counter_id, member, now):
                 return True
         raise _contended(counter_id)
 
@@ -98,8 +99,8 @@ class Counters:
 
         return await self._link.call(delete)
 
-    async def _insert_first(self, counter_id: str, member: str) -> bool:
-        document = {"_id": counter_id, "version": 1, "members": [member]}
+    async def _insert_first(self, counter_id: str, member: str, now: datetime) -> bool:
+        document = {"_id": counter_id, "version": 1, "members": [member], "taken_at": now}
         try:
             await self._link.call(lambda _: self._counters.insert_one(document))
         except KeyTakenError:

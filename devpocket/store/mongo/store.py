@@ -60,7 +60,7 @@ class MongoStore(CollectionSet):
 
     async def reserve(self, counter_id: str, member: str, limit: int) -> bool:
         """Take one of ``limit`` slots for ``member``; tell whether it holds one now."""
-        return await self._counters.reserve(counter_id, member, limit)
+        return await self._counters.reserve(counter_id, member, limit, self._clock.now())
 
     async def release(self, counter_id: str, member: str) -> bool:
         """Give the slot of ``member`` back; tell whether it held one."""

@@ -23,18 +23,19 @@ def reserve(connection: sqlite3.Connection, counter_id: str, member: str, limit:
         return True
     if len(members) >= limit:
         return False
-    _put(connection, _counters, {"_id": counter_id, "version": 1, "members": sorted({*members, member})}, now)
+    holders = sorted({*members, member})
+    _put(connection, _counters, {"_id": counter_id, "version": 1, "members": holders, "taken_at": now}, now)
     return True
 
 
 def release(connection: sqlite3.Connection, counter_id: str, member: str, now: datetime) -> bool:
     """See :meth:`devpocket.store.port.Store.release`."""
-    members = reserved(connection, counter_id, now)
-    if member not in members:
+    document = _counters.get(connection, counter_id, column_value(now))
+    if document is None or member not in document["members"]:
         return False
-    rest = sorted(members - {member})
+    rest = [each for each in document["members"] if each != member]
     if rest:
-        _put(connection, _counters, {"_id": counter_id, "version": 1, "members": rest}, now)
+        _put(connection, _counters, {**document, "members": rest}, now)
     else:
         _counters.delete(connection, counter_id, column_value(now))
     return True
