@@ -83,14 +83,16 @@ async def test_without_walls_a_long_path_is_refused(start_local, tmp_path):
 
 
 async def test_without_walls_it_warns_and_works(short_dir, start_local):
-    bare = await start_local(data_dir=short_dir, sandbox=LocalSandbox.NONE, network=LocalNetwork.HOST)
+    data_dir = short_dir / "d"
+    data_dir.mkdir(mode=0o700)  # as the server makes it
+    bare = await start_local(data_dir=data_dir, sandbox=LocalSandbox.NONE, network=LocalNetwork.HOST)
     assert "LOCAL_SANDBOX=none" in (await bare.check()).warnings[0]
     spec = make_spec("echo $HOME; pwd", GREETING="hello")
     await bare.ensure_running(spec)
     await bare.ensure_terminal(spec)
     await bare.ensure_installation(spec, 1)
     progress = await installed(bare, spec.environment_id)
-    home = short_dir / "environments" / spec.environment_id / "home"
+    home = data_dir / "environments" / spec.environment_id / "home"
     assert progress.state is InstallationState.SUCCEEDED
     assert f"\n{home}\n{home}/workspace\n" in progress.text
     terminal = await bare.attach(spec.environment_id, TerminalSize())

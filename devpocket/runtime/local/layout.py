@@ -70,6 +70,8 @@ class Layout:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path in (self.environments, self.trash):
             path.chmod(0o711 if walkable else 0o700)
+        if walkable:
+            self.data_dir.chmod(self.data_dir.stat().st_mode | 0o011)
 
     def of(self, environment_id: EnvironmentId) -> EnvironmentPaths:
         """Return the paths of an environment; raises DriverError for what is not an id (it becomes part of a path)."""
