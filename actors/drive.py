@@ -73,6 +73,7 @@ class Drive:
         lease = await self._ownership.acquire()
         if lease is None:
             return False
+        self.latest = None  # another owner may have written since
         self._start_child(self._ownership.keep(lease, self._lease_lost), "keep lease")
         await self.feed(OwnershipTaken())
         return self.is_owner
