@@ -9,6 +9,7 @@ from devpocket.schemas.service import (
     LiveAnswer,
     ReadyAnswer,
     RootAnswer,
+    StartedAnswer,
 )
 from handlers.base import BaseHandler
 from handlers.operations import PUBLIC, operation
@@ -81,6 +82,15 @@ class ReadyHandler(BaseHandler):
         self.write_json(ReadyAnswer().dump(body), 200 if readiness.ready else 503)
 
 
+class StartupHandler(BaseHandler):
+    """For whoever waits for a start. A part that is away later is no reason to start again."""
+
+    @operation("Say that the start is over", allow=PUBLIC, answer=StartedAnswer)
+    async def get(self) -> None:
+        """Answer at all: nothing is answered before the parts have answered, the sweeps run and the port is open."""
+        self.answer({"status": "started"})
+
+
 class InfoHandler(BaseHandler):
     """What this installation can do."""
 
@@ -98,7 +108,7 @@ ROUTES = (
     Route("/health", HealthHandler),
     Route("/health/ready", ReadyHandler),
     Route("/health/live", LiveHandler),
-    Route("/health/startup", ReadyHandler),
+    Route("/health/startup", StartupHandler),
     Route("/api/v1/health", ApiHealthHandler),
     Route("/api/v1/info", InfoHandler),
 )

@@ -62,6 +62,12 @@ class LiveAnswer(WireSchema):
     status = fields.String(**given())
 
 
+class StartedAnswer(WireSchema):
+    """The start is over."""
+
+    status = fields.String(**given())
+
+
 class TimedCheckAnswer(WireSchema):
     """One part that the server needs, and how long its answer took."""
 
