@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import structlog
 from tornado.httpserver import HTTPServer
@@ -233,11 +234,18 @@ async def claim_data_dir(data_dir: Path, store: Store) -> bool:
 
 
 def _read_or_write(mark: Path, installation: str) -> str:
-    try:
-        with mark.open("x", encoding="ascii") as file:
-            file.write(installation)
-    except FileExistsError:
-        return mark.read_text(encoding="ascii").strip()
+    """Return what the mark says, ``installation`` if this process made it.
+
+    Nobody sees a mark without its text, because it gets its name when it is whole: link(2) makes it or fails.
+    """
+    with NamedTemporaryFile(mode="w", encoding="ascii", dir=mark.parent, prefix=f"{mark.name}-") as written:
+        written.write(installation)
+        written.flush()
+        os.fsync(written.fileno())
+        try:
+            os.link(written.name, mark)
+        except FileExistsError:
+            return mark.read_text(encoding="ascii").strip()
     return installation
 
 
