@@ -5,9 +5,10 @@ import logging
 from datetime import timedelta
 
 from devpocket.clock import Clock
-from devpocket.errors import DevPocketError
+from devpocket.errors import UnavailableError
 from devpocket.ids import new_id
 from devpocket.runtime.port import Usage
+from devpocket.store.errors import DuplicateKeyError
 from devpocket.store.port import Document, Store
 
 WRITE_INTERVAL_S = 2.0
@@ -24,24 +25,24 @@ class Samples:
         self._store = store
         self._clock = clock
         self._ttl = timedelta(seconds=ttl_s)
-        self._waiting: list[Document] = []
+        self._waiting: dict[str, Document] = {}
 
     def add(self, environment_id: str, usage: Usage) -> None:
         """Take a sample; it is written within a few seconds."""
-        self._waiting.append(
-            {
-                "_id": new_id(),
-                "environment_id": environment_id,
-                "at": usage.measured_at,
-                "cpu_percent": usage.cpu_percent,
-                "memory_percent": usage.memory_percent,
-                "storage_percent": usage.storage_percent,
-                "network_in_bytes": usage.network_received_bytes,
-                "network_out_bytes": usage.network_sent_bytes,
-                "expires_at": usage.measured_at + self._ttl,
-            }
-        )
-        del self._waiting[:-MAXIMUM_WAITING]
+        sample_id = new_id()
+        self._waiting[sample_id] = {
+            "_id": sample_id,
+            "environment_id": environment_id,
+            "at": usage.measured_at,
+            "cpu_percent": usage.cpu_percent,
+            "memory_percent": usage.memory_percent,
+            "storage_percent": usage.storage_percent,
+            "network_in_bytes": usage.network_received_bytes,
+            "network_out_bytes": usage.network_sent_bytes,
+            "expires_at": usage.measured_at + self._ttl,
+        }
+        while len(self._waiting) > MAXIMUM_WAITING:
+            del self._waiting[next(iter(self._waiting))]
 
     async def run(self) -> None:
         """Write what has gathered, again and again, until cancelled."""
@@ -50,12 +51,19 @@ class Samples:
             await self.flush()
 
     async def flush(self) -> None:
-        """Write what has gathered; what the store does not take now is kept for the next time."""
-        batch, self._waiting = self._waiting, []
+        """Write what has gathered. While the store is away it is kept for the next time; otherwise it is done with.
+
+        Cancelling is safe: what may have been written is offered once more, under the same ids.
+        """
+        batch = list(self._waiting.values())
         if not batch:
             return
         try:
             await self._store.metrics.insert_many(batch)
-        except DevPocketError as error:
+        except UnavailableError as error:
             _LOG.warning("%d samples are not written yet: %s", len(batch), error)
-            self._waiting = (batch + self._waiting)[-MAXIMUM_WAITING:]
+            return
+        except DuplicateKeyError:
+            _LOG.info("some of %d samples had been written before; now all are", len(batch))
+        for sample in batch:
+            self._waiting.pop(sample["_id"], None)
