@@ -186,21 +186,24 @@ class Server:
         await asyncio.sleep(settings.shutdown_notice_s)
         http.stop()
         self._sockets.tell_all(GOING_AWAY, "Server restarts", RECONNECT)
-        await assembly.supervisor.stop(budget_s / 4)
-        await self._sockets.detach_all(budget_s / 4)
+        handing_over = asyncio.create_task(assembly.supervisor.stop(budget_s / 4), name="hand over")
+        await asyncio.wait([handing_over], timeout=budget_s / 8)
+        cut, _, _ = await asyncio.gather(
+            self._sockets.disconnect_all(budget_s / 8), self._sockets.detach_all(budget_s / 4), handing_over
+        )
+        if cut:
+            log.info("clients cut off that did not listen", count=cut)
         await self._end_the_rest(assembly, http, budget_s / 8)
         log.info("stopped")
 
     async def _end_the_rest(self, assembly: Assembly, http: HTTPServer, deadline_s: float) -> None:
-        """What may be cut off: records that a sweep would end too, background work, clients who do not listen."""
+        """What may be cut off: records that a sweep would end too, background work, requests."""
         try:
             async with asyncio.timeout(deadline_s):
                 await end_all(assembly.ports)
         except (UnavailableError, TimeoutError):
             log.warning("records of terminals are left to a sweep")
         await assembly.background.close(grace_s=deadline_s)
-        if cut := await self._sockets.disconnect_all(deadline_s):
-            log.info("clients cut off that did not listen", count=cut)
         try:
             async with asyncio.timeout(deadline_s):
                 await http.close_all_connections()
