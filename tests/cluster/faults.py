@@ -117,6 +117,16 @@ async def cut_mongodb(scene: Scene) -> None:
     await scene.cluster.cut_mongodb(LEASE_TTL_S * scene.random.uniform(0.5, 1.5))
 
 
+async def stall_mongodb(scene: Scene) -> None:
+    """MongoDB answers nothing, on open connections, for about as long as a lease."""
+    await scene.cluster.stall_mongodb(LEASE_TTL_S * scene.random.uniform(0.5, 1.5))
+
+
+async def kill_all_servers(scene: Scene) -> None:
+    """kill -9 of all servers at the same moment."""
+    await scene.cluster.kill_all_servers()
+
+
 async def reload_nginx(scene: Scene) -> None:
     """``nginx -s reload``."""
     await scene.cluster.reload_nginx()
@@ -133,6 +143,8 @@ FAULTS: tuple[Fault, ...] = (
     pause_redis,
     kill_mongodb,
     cut_mongodb,
+    stall_mongodb,
+    kill_all_servers,
     reload_nginx,
 )
 

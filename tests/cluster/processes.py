@@ -137,6 +137,16 @@ class Cluster:
         await asyncio.sleep(away_s)
         await self._relay.restore()
 
+    async def stall_mongodb(self, stall_s: float) -> None:
+        """Connections to the database stay open, and nothing comes through."""
+        with self._relay.stalled():
+            await asyncio.sleep(stall_s)
+
+    async def kill_all_servers(self) -> None:
+        """kill -9 of every server at once, as when the machine loses its power, and all of them again."""
+        await asyncio.gather(*(asyncio.to_thread(server.kill) for server in self.servers))
+        await asyncio.gather(*(asyncio.to_thread(server.start) for server in self.servers))
+
     async def reload_nginx(self) -> None:
         """``nginx -s reload``."""
         assert self.nginx

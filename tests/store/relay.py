@@ -1,8 +1,8 @@
-"""A TCP relay in front of a server: it can be cut, pointed elsewhere, or lose an answer."""
+"""A TCP relay in front of a server: it can be cut, stalled, pointed elsewhere, or lose an answer."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 
 class Relay:
@@ -12,6 +12,8 @@ class Relay:
         self.target = target
         self.lost_answers = 0
         self._marker: bytes | None = None
+        self._flowing = asyncio.Event()
+        self._flowing.set()
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._serving: set[asyncio.Task[None]] = set()
@@ -32,8 +34,18 @@ class Relay:
         """Break the connection, once, when the server answers a request that contains ``marker``."""
         self._marker = marker
 
+    @contextmanager
+    def stalled(self) -> Iterator[None]:
+        """Pass nothing on for the time of a ``with`` block: connections stay open, and nothing is lost."""
+        self._flowing.clear()
+        try:
+            yield
+        finally:
+            self._flowing.set()
+
     async def cut(self) -> None:
         """Break all connections and refuse new ones."""
+        self._flowing.set()
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -83,6 +95,7 @@ class Relay:
                     self.lost_answers += 1
                     break
                 asked[:] = [] if answers else [data]
+                await self._flowing.wait()
                 writer.write(data)
                 await writer.drain()
         except OSError:
