@@ -167,7 +167,9 @@ class Accounts:
                 return False
             return await proves(latest)
 
-        return await self._sessions.open(user, origin, is_still_proved)
+        opened = await self._sessions.open(user, origin, is_still_proved)
+        await self._sign_in.feel_at_home(user.id, origin)
+        return opened
 
     async def _mail_reset(self, email: str, origin: Origin) -> None:
         # Sooner or later by chance: what comes right after the answer would be slowed by the mail of a known address.

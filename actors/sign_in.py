@@ -55,7 +55,7 @@ class PasswordSignIn:
             counts = [await self.ports.store.increment(counter.key, ttl_s=counter.window_s) for counter in counters]
             await self._refuse_overrun(counters, counts)
             if await self._looked_at(password, user, counters) and user is not None:
-                return await self._welcome(user, password, counters, origin)
+                return await self._welcome(user, password, counters)
             await self._wrong(counters, counts, user, origin)
         raise UnauthenticatedError("The username or password is incorrect.", code="incorrect_credentials")
 
@@ -63,9 +63,13 @@ class PasswordSignIn:
         """Tell whether the password that has just opened ``user`` opens the account as it is now, too."""
         return latest.password_hash == user.password_hash or await self.passwords.verify(password, latest.password_hash)
 
+    async def feel_at_home(self, user_id: UserId, origin: Origin) -> None:
+        """Remember the address as one of the account's own, which no lock of the whole account concerns."""
+        await self.ports.store.increment(home_key(user_id, origin.address), ttl_s=HOME_TTL_S)
+
     async def forgive(self, user_id: UserId, origin: Origin) -> None:
         """Forget the wrong passwords for this account from this address, which is its owner's: there was a mail."""
-        await self.ports.store.increment(home_key(user_id, origin.address), ttl_s=HOME_TTL_S)
+        await self.feel_at_home(user_id, origin)
         for counter in attempt_counters(user_id, origin.address, self.lockout):
             if counter.is_pair:
                 await self.ports.store.reset(counter.key)
@@ -80,13 +84,12 @@ class PasswordSignIn:
                 await self.ports.store.increment(counter.key, ttl_s=counter.window_s, amount=-1)
             raise
 
-    async def _welcome(self, user: User, password: str, counters: tuple[Counter, ...], origin: Origin) -> User:
+    async def _welcome(self, user: User, password: str, counters: tuple[Counter, ...]) -> User:
         for counter in counters:
             if counter.is_pair:
                 await self.ports.store.reset(counter.key)
             else:
                 await self.ports.store.increment(counter.key, ttl_s=counter.window_s, amount=-1)
-        await self.ports.store.increment(home_key(user.id, origin.address), ttl_s=HOME_TTL_S)
         if not user.is_active:
             raise PermissionDeniedError("This account has been closed.", code="account_inactive")
         if user.password_hash and self.passwords.needs_rehash(user.password_hash):

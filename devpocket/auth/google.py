@@ -18,13 +18,14 @@ import requests
 from google.auth import exceptions as google_errors
 from google.auth import jwt as google_jwt
 
-from devpocket.domain.users import clean_email, email_problems
+from devpocket.domain.users import clean_email, email_problems, full_name_problems
 from devpocket.errors import UnauthenticatedError, UnavailableError
 
 CERTIFICATES_URL = "https://www.googleapis.com/oauth2/v1/certs"
 ISSUERS = ("accounts.google.com", "https://accounts.google.com")
 MAX_TOKEN_CHARS = 8192
 _MAX_CERTIFICATES_BYTES = 256 * 1024
+_MAX_PICTURE_CHARS = 2048
 _REFUSAL = "Google's confirmation of your sign-in is not valid. Please sign in with Google again."
 
 
@@ -48,7 +49,7 @@ class GoogleSettings:
 
 @dataclass(frozen=True, slots=True)
 class GoogleIdentity:
-    """Whom Google vouches for; the address is verified and well-formed."""
+    """Whom Google vouches for; the address is verified and well-formed, and so are name and picture, or absent."""
 
     google_id: str
     email: str
@@ -157,12 +158,18 @@ def _identity(claims: Mapping[str, Any]) -> GoogleIdentity:
         raise ValueError("no subject")
     if not isinstance(email, str) or email_problems(clean_email(email)):
         raise ValueError("no address")
-    return GoogleIdentity(google_id, clean_email(email), _text(claims, "name"), _text(claims, "picture"))
+    name, picture = _text(claims, "name").strip(), _text(claims, "picture")
+    return GoogleIdentity(
+        google_id,
+        clean_email(email),
+        full_name=name if not full_name_problems(name) else None,
+        picture_url=picture if picture.startswith("https://") and len(picture) <= _MAX_PICTURE_CHARS else None,
+    )
 
 
-def _text(claims: Mapping[str, Any], name: str) -> str | None:
+def _text(claims: Mapping[str, Any], name: str) -> str:
     value = claims.get(name)
-    return value if isinstance(value, str) and value.strip() else None
+    return value if isinstance(value, str) else ""
 
 
 def _unavailable(detail: str) -> UnavailableError:

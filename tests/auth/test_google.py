@@ -33,6 +33,13 @@ async def test_a_genuine_token_names_somebody(google, audience, issuer):
     assert (identity.full_name, identity.picture_url) == ("Alice <b>", "https://example.com/a.png")
 
 
+@pytest.mark.parametrize("name", ["x" * 101, "two\nlines", "\u202eevil", "\0", " ", 5, []])
+@pytest.mark.parametrize("picture", ["javascript:alert(1)", "http://example.com/a.png", "https://" + "x" * 2048, 5])
+async def test_name_and_picture_that_cannot_be_shown_are_left_out(google, name, picture):
+    identity = await google.verify(signed(name=name, picture=picture))
+    assert (identity.full_name, identity.picture_url) == (None, None)
+
+
 async def test_name_and_picture_may_be_absent(google):
     identity = await google.verify(signed(name=..., picture=None))
     assert (identity.full_name, identity.picture_url) == (None, None)
