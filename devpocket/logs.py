@@ -22,6 +22,8 @@ _TELLING = (
     "token",
     "password",
     "passwd",
+    "passphrase",
+    "passcode",
     "authorization",
     "secret",
     "cookie",
@@ -32,10 +34,11 @@ _TELLING = (
     "secret_key",
     "kubeconfig",
 )
-_TELLING_WORDS = frozenset({"code", "key", "auth", "jwt", "otp", "signature"})
-"""Telling only as a whole word of the key: ``code`` and ``reset_code``, but neither ``error_code`` nor ``keyboard``."""
+_TELLING_WORDS = frozenset({"code", "key", "auth", "jwt", "otp", "pin", "pass", "pwd", "signature"})
+"""Telling only as a whole word: ``code`` and ``resetCode``, but neither ``error_code`` nor ``keyboard``."""
 _HARMLESS = frozenset({"error_code", "exit_code", "status_code", "close_code", "token_type"})
 _WORDS = re.compile(r"[a-z]+")
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _MAX_DEPTH = 6
 
@@ -48,6 +51,12 @@ _QUERY = re.compile(rf"([?&;#]{_NAME}=)[^&\s\"'<>#;)\]}}]+", re.IGNORECASE)
 _JWT = re.compile(r"\beyJ[\w-]{5,2000}\.[\w-]{1,4000}(?:\.[\w-]*)?")
 _BEARER = re.compile(r"\b(bearer|basic)(\s{1,8})[\w.~+/=-]{8,}", re.IGNORECASE)
 _USER_INFO = re.compile(r"(?<=://)[^/\s@\"']+(?=@)")
+_ASSIGNED_TEXT = re.compile(
+    r"""((?:token|password|passwd|secret|cookie|authorization)\w{0,40}["']?\s{0,8}[:=]\s{0,8})"""
+    r"""("[^"\n]{0,4096}"|'[^'\n]{0,4096}')""",
+    re.IGNORECASE,
+)
+_ASSIGNED_CODE = re.compile(r"""(\bcode["']?\s{0,8}[:=]\s{0,8}["']?)[0-9]{6}(?![0-9])""", re.IGNORECASE)
 _ASSIGNED = re.compile(
     r"((?:token|password|passwd|secret|cookie|authorization)\w{0,40}[\"']?\s{0,8}[:=]\s{0,8}[\"']?)"
     r"(?!\*\*\*)[^\s\"',;&})\]]{4,}",
@@ -102,6 +111,8 @@ def scrub_text(text: str) -> str:
     text = _JWT.sub(HIDDEN, text)
     text = _BEARER.sub(rf"\g<1>\g<2>{HIDDEN}", text)
     text = _USER_INFO.sub(HIDDEN, text)
+    text = _ASSIGNED_TEXT.sub(rf'\g<1>"{HIDDEN}"', text)
+    text = _ASSIGNED_CODE.sub(rf"\g<1>{HIDDEN}", text)
     return _ASSIGNED.sub(rf"\g<1>{HIDDEN}", text)
 
 
@@ -126,7 +137,7 @@ def scrub_value(key: str, value: Any, depth: int = 0) -> Any:
 
 def is_telling(key: str) -> bool:
     """Tell whether a value is a secret by the name of its key."""
-    name = key.lower().replace("-", "_")
+    name = _HUMP.sub("_", key).lower().replace("-", "_")
     if name in _HARMLESS:
         return False
     return any(part in name for part in _TELLING) or not _TELLING_WORDS.isdisjoint(_WORDS.findall(name))
