@@ -90,8 +90,8 @@ class TmuxSession:
         return self._short(5, "detach", client)
 
     def _short(self, deadline_s: int, script: str, *arguments: str) -> list[str]:
-        return ["timeout", "-k", "1", str(deadline_s), *self._script(script, *arguments)]
+        return ["/usr/bin/timeout", "-k", "1", str(deadline_s), *self._script(script, *arguments)]
 
     def _script(self, script: str, *arguments: str) -> list[str]:
-        # -p: neither BASH_ENV nor functions from the environment's own variables are taken over.
-        return ["bash", "-p", f"{self.files}/terminal-{script}.sh", self.home, self.name, *arguments]
+        # Found whatever the environment's PATH is. -p: neither BASH_ENV nor functions of its variables are taken over.
+        return ["/bin/bash", "-p", f"{self.files}/terminal-{script}.sh", self.home, self.name, *arguments]

@@ -48,6 +48,48 @@ async def test_a_fresh_session_is_a_login_shell_in_the_workspace(inside: Inside)
     await inside.shows(str(inside.home / "workspace"))
 
 
+@pytest.fixture
+def path_shell(inside: Inside) -> None:
+    """Have a shell that shows its PATH before anything can change it."""
+    shell = inside.home / "shell"
+    shell.write_text('#!/bin/bash\necho "=${PATH//$HOME/HOME}="\nexec /bin/bash --norc --noprofile\n')
+    shell.chmod(0o755)
+    inside.variables["SHELL"] = str(shell)
+
+
+@pytest.mark.usefixtures("path_shell")
+async def test_every_window_has_the_path_of_the_environment_and_nothing_before_it(inside: Inside):
+    inside.variables["PATH"] = f"{inside.home}/.venv/bin:/usr/bin:/bin"
+    path, other = "=HOME/.venv/bin:/usr/bin:/bin=", f"{inside.target}other"
+    await inside.ensure()
+    await inside.shows(path)
+    await inside.type("tmux new-window -d -n other")
+
+    async def is_there() -> bool:
+        return "other" in await inside.tmux("list-windows", "-t", inside.target, "-F", "#{window_name}")
+
+    await until(is_there)
+    await inside.shows(path, other)
+    assert await inside.run(inside.session.save_argv()) == (0, "")
+    await inside.tmux("kill-server")
+    await inside.ensure()
+    for window in (inside.target, other):
+
+        async def has_said_it_anew(window: str = window) -> bool:
+            return (await inside.text(window)).count(path) == 2  # the first is what was saved
+
+        await until(has_said_it_anew)
+
+
+@pytest.mark.usefixtures("path_shell")
+async def test_a_useless_path_costs_no_terminal(inside: Inside):
+    inside.variables["PATH"] = "/nowhere"
+    process = await asyncio.create_subprocess_exec(*inside.session.ensure_argv(), env=inside.variables)
+    assert await process.wait() == 0
+    inside.variables["PATH"] = os.environ["PATH"]
+    await inside.shows("=/nowhere=")
+
+
 async def test_ensuring_at_the_same_time_and_again_makes_one_session_with_one_window(inside: Inside):
     await asyncio.gather(*(inside.ensure() for _ in range(4)))
     await inside.ensure()

@@ -13,7 +13,7 @@ status_rows() {
 }
 
 if ! taken=$(status_rows); then
-    timeout -k 1 20 bash -p "$files/terminal-ensure.sh" "$HOME" "$session" >/dev/null 2>&1
+    run_script 20 ensure >/dev/null 2>&1
     taken=$(status_rows)
 fi
 read -r rows columns <<<"$(stty size)"
@@ -28,7 +28,7 @@ fi
 # to follow the client used last, which the one that attaches is. Without lines that scrolled off, -E -1 would mean the
 # screen's first.
 buffer=devpocket_history
-exec tmux -u -S "$socket" \
+exec "$tmux_program" -u -S "$socket" \
     resize-window -t "=$session:" -x "$columns" -y "$((rows > taken ? rows - taken : 1))" \; \
     set-buffer -b "$buffer" - \; delete-buffer -b "$buffer" \; \
     "${name_client[@]}" \

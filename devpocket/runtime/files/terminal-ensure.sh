@@ -47,7 +47,8 @@ read_own_configuration() {
     local own
     for own in "$HOME/.tmux.conf" "$HOME/.config/tmux/tmux.conf"; do
         if [[ -f $own ]]; then
-            timeout -k 1 2 tmux -u -S "$socket" source-file "$own" 9<&- >/dev/null 2>&1
+            PATH=$environment_path "$timeout_program" -k 1 2 "$tmux_program" -u -S "$socket" source-file "$own" \
+                9<&- >/dev/null 2>&1
         fi
     done
 }
@@ -82,13 +83,12 @@ refresh_variables() {
     done | in_tmux source-file - # not as arguments, which anybody may read (ps)
 }
 
-tmux_program=$(type -P tmux)
 make_folder "$state" 700
 make_folder "$workspace" 755
 lock || echo 'The terminal is being made by somebody else for a long time: going on without them.' >&2
 if ! has_session; then
     ensure_server
-    timeout -k 1 5 bash -p "$files/terminal-restore.sh" "$HOME" "$session" 9<&- ||
+    run_script 5 restore ||
         echo 'The saved terminal could not be restored as a whole.' >&2
     has_session || fresh_session
 fi

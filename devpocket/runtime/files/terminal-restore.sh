@@ -17,7 +17,7 @@ is_sound() {
 set_program() {
     channel=devpocket_shown_${#shown[@]}
     [[ $path == /* && -d $path && -x $path ]] || path=$workspace
-    program=(bash -p "$files/terminal-shell.sh" "$saved/scrollback.$window.$pane" "$channel" "$path")
+    program=("$BASH" -p "$files/terminal-shell.sh" "$saved/scrollback.$window.$pane" "$channel" "$path")
 }
 
 make_window() {

@@ -2,6 +2,10 @@
 # respawns the pane would wipe its screen, and tmux 3.3 calls it only once a pane.)
 # Arguments, for a restored pane: the file of its scrollback, the channel on which to say that it is shown, the directory.
 
+# The environment's own PATH is for the shells.
+environment_path=${PATH-}
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+
 show_scrollback() {
     if [[ -f $1 ]]; then
         head -c 1048576 -- "$1"
@@ -13,8 +17,9 @@ show_scrollback() {
 login_shell() {
     (
         shopt -s execfail
+        PATH=$environment_path
         exec -l "$SHELL"
-        exec -l bash
+        exec -l "$BASH"
     )
 }
 
@@ -23,7 +28,7 @@ plain_shell() {
     sleep 1
     echo 'Your login shell ends as soon as it starts. This one reads no start files:'
     echo 'look into ~/.profile, ~/.bash_profile and ~/.bashrc.'
-    bash --noprofile --norc
+    PATH=$environment_path "$BASH" --noprofile --norc
 }
 
 is_last() {

@@ -17,10 +17,13 @@ maximum_panes=50
 maximum_lines=2000
 maximum_bytes=1048576
 
-# The environment's own PATH is for its shells; these scripts use the system's programs.
+# The environment's own PATH is for its shells, and for tmux: a client gives its own to the windows that it makes. These
+# scripts use the system's programs.
 system_path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 environment_path=${PATH:-$system_path}
-PATH=$system_path:$environment_path
+PATH=$system_path
+tmux_program=$(type -P tmux)
+timeout_program=$(type -P timeout)
 unset TMUX TMUX_PANE
 if [[ -z ${LC_ALL:-}${LC_CTYPE:-}${LANG:-} ]]; then
     export LANG=C.UTF-8
@@ -36,7 +39,12 @@ done 2>/dev/null
 
 # Descriptor 9 is the lock, which a server that is started here must not keep.
 in_tmux() {
-    tmux -u -S "$socket" "$@" 9<&-
+    PATH=$environment_path "$tmux_program" -u -S "$socket" "$@" 9<&-
+}
+
+# Runs another one of these scripts. Arguments: its deadline in seconds, its name, its own arguments.
+run_script() {
+    PATH=$environment_path "$timeout_program" -k 1 "$1" "$BASH" -p "$files/terminal-$2.sh" "$HOME" "$session" "${@:3}" 9<&-
 }
 
 has_session() {

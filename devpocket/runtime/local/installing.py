@@ -56,7 +56,7 @@ class Installer:
     def _start(self, paths: EnvironmentPaths, attempt: int, entry: Entry, log: int, status: int) -> None:
         """Start the runner inside and, out here, what writes down what it says; both outlive this process."""
         files = self._environments.sandboxes.files(paths)
-        runner = ["setsid", "bash", "-p", f"{files}/install", f"{files}/{STARTUP}/{attempt}"]
+        runner = ["/usr/bin/setsid", "/bin/bash", "-p", f"{files}/install", f"{files}/{STARTUP}/{attempt}"]
         with contextlib.ExitStack() as stack:
             null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
             output, output_end = os.pipe2(os.O_CLOEXEC)
