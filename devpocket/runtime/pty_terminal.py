@@ -42,6 +42,7 @@ class PtyTerminal:
         self._waiters: set[asyncio.Future[None]] = set()
         self._turn = asyncio.Lock()
         self._preface = b""
+        self._hung_up = False
         self._closing: asyncio.Task[bool] | None = None
         self._master, slave = os.openpty()
         try:
@@ -103,7 +104,7 @@ class PtyTerminal:
         rest = memoryview(data)
         async with self._turn:
             while rest:
-                if self._closing is not None or self._child.has_ended:
+                if self._hung_up or self._closing is not None or self._child.has_ended:
                     raise ConnectionError("the terminal has ended")
                 try:
                     rest = rest[os.write(self._master, rest) :]
@@ -150,7 +151,8 @@ class PtyTerminal:
             except OSError as error:
                 if error.errno != errno.EIO:
                     raise
-                # Nobody has the other side open (pty(7)).
+                # Nobody has the other side open (pty(7)), though the process may take a moment to be gone.
+                self._hung_up = True
                 return b"".join(chunks), True
             chunks.append(chunk)
             room -= len(chunk)
