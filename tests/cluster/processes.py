@@ -100,7 +100,7 @@ class Cluster:
 
     async def replace_server(self, number: int) -> None:
         """An orderly stop, and another in its place."""
-        assert await asyncio.to_thread(self.servers[number].stop) == 0
+        assert await asyncio.to_thread(_stopped, self.servers[number]) == 0
         await asyncio.to_thread(self.servers[number].start)
 
     async def pause_server(self, number: int, pause_s: float) -> None:
@@ -126,8 +126,16 @@ class Cluster:
 
     async def kill_mongodb(self, away_s: float) -> None:
         """kill -9 of the database, which comes back on the same data."""
-        await asyncio.to_thread(self._mongo.kill)
+        await self.end_mongodb()
         await asyncio.sleep(away_s)
+        await self.start_mongodb()
+
+    async def end_mongodb(self) -> None:
+        """kill -9 of the database."""
+        await asyncio.to_thread(self._mongo.kill)
+
+    async def start_mongodb(self) -> None:
+        """Start the database again, on the same data."""
         self._mongo = await asyncio.to_thread(MongoServer.start, self._mongo_directory)
         self._relay.target = self._mongo.port
 
@@ -156,7 +164,7 @@ class Cluster:
 
     async def stop_servers(self) -> list[int]:
         """End the servers in an orderly way, all at once; return their exit codes."""
-        return list(await asyncio.gather(*(asyncio.to_thread(server.stop) for server in self.servers)))
+        return list(await asyncio.gather(*(asyncio.to_thread(_stopped, server) for server in self.servers)))
 
     def log_tails(self) -> str:
         """The last words of every server."""
@@ -172,6 +180,14 @@ class Cluster:
         for pid in processes_naming(str(self.data_dir)):
             with_signal(pid)
         shutil.rmtree(self.data_dir, ignore_errors=True)
+
+
+def _stopped(server: ServerProcess) -> int:
+    """End it in an orderly way and return its exit code, which is 0 also when it hung and was cut off: that fails."""
+    code = server.stop()
+    said = server.output.read_text(errors="replace")
+    assert "is cut off" not in said, f"a stop hung:\n{said[said.index('is cut off') :][:8000]}"
+    return code
 
 
 @asynccontextmanager
