@@ -80,7 +80,9 @@ class Directory(Generic[KeyT]):
         if slot is not None and slot.ref.accepts():
             return slot.ref
         if self._closed:
-            raise UnavailableError("The server is shutting down. Try again in a moment.", code="shutting_down")
+            raise UnavailableError(
+                "The server is shutting down. Try again in a moment.", code="shutting_down", retry_after_s=1
+            )
         asyncio.get_running_loop()  # raises in any other thread, before there is an actor that nobody keeps
         ref = self._make(key).launch(key, after=tuple(slot.tasks) if slot is not None else ())
         if slot is None:
@@ -119,6 +121,7 @@ class Directory(Generic[KeyT]):
                 "This takes longer than expected. It may still complete; look again in a moment.",
                 code="timeout",
                 detail=f"{type(message).__name__} to {key}: no reply within {limit_s} s",
+                retry_after_s=5,
             ) from None
 
     async def _ask_until_handled(self, key: KeyT, message: Message[ReplyT]) -> ReplyT:

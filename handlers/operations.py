@@ -98,4 +98,4 @@ def operation_of(verb: Any) -> Operation | None:
 
 def late() -> UnavailableError:
     """Return the refusal for a request that ran into its deadline."""
-    return UnavailableError("This takes longer than expected. Try again in a moment.", code="timeout")
+    return UnavailableError("This takes longer than expected. Try again in a moment.", code="timeout", retry_after_s=5)

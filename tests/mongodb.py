@@ -99,6 +99,12 @@ def mongodb_directory(tmp_path: Path) -> Path:
     return tmp_path / "mongodb"
 
 
+@pytest.fixture(scope="session")
+def own_mongodb() -> None:
+    """Skips the test where no server can be started that is its own to kill."""
+    _require_own_server()
+
+
 def _require_own_server() -> None:
     if os.environ.get("MONGODB_TEST_COMMAND") or shutil.which("mongod"):
         return

@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Generator, Iterator
 import pytest
 
 from tests.cluster.pairs import Pair, running_pair
-from tests.mongodb import mongodb_url
+from tests.mongodb import mongodb_url, own_mongodb
 from tests.phone.client import Phone
 from tests.redis_server import running_redis
 
-__all__ = ["mongodb_url"]
+__all__ = ["mongodb_url", "own_mongodb"]
 
 
 @pytest.fixture(scope="package")
