@@ -1,6 +1,6 @@
 """What the mails say. Each is written once, as content, and rendered as text and as HTML.
 
-Names of people and of environments are their own choice and go through escaping; headers take no line breaks.
+Names are people's own choice and go through escaping; headers take no line breaks.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,6 @@ from devpocket.errors import ConfigurationError
 DAY_S = 24 * 3600
 HOUR_S = 3600
 _POLICY = SMTP.clone(cte_type="7bit")  # no server on the way has to know 8BITMIME
-_MAX_SUBJECT_NAME = 80
 
 
 class MailKind(StrEnum):
@@ -28,9 +27,6 @@ class MailKind(StrEnum):
 
     VERIFICATION = "verification"
     PASSWORD_RESET = "password_reset"  # noqa: S105 - the name of a kind
-    WELCOME = "welcome"
-    ENVIRONMENT_READY = "environment_ready"
-    ENVIRONMENT_FAILED = "environment_failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,39 +90,6 @@ class Messages:
         subject = "Reset your DevPocket password"
         return _mail(MailKind.PASSWORD_RESET, to, subject, content, good_for_s=HOUR_S)
 
-    def welcome(self, to: str, name: str) -> Mail:
-        """Return the mail that greets somebody whose address is verified."""
-        content = _Content(
-            name,
-            before=["Your DevPocket account is ready. Pick a template, and a terminal of your own is a tap away."],
-            link=self._frontend_url,
-            link_label="Open DevPocket",
-            after=["Your files and your session stay where they are when you lock the phone."],
-        )
-        return _mail(MailKind.WELCOME, to, "Welcome to DevPocket!", content)
-
-    def environment_ready(self, to: str, name: str, environment: str) -> Mail:
-        """Return the mail that an environment can be used."""
-        content = _Content(
-            name,
-            before=[f"Your environment {one_line(environment)} is ready."],
-            link=self._frontend_url,
-            link_label="Open DevPocket",
-            after=[],
-        )
-        return _mail(MailKind.ENVIRONMENT_READY, to, _subject("ready", environment), content)
-
-    def environment_failed(self, to: str, name: str, environment: str, reason: str) -> Mail:
-        """Return the mail that an environment could not be made, and why."""
-        content = _Content(
-            name,
-            before=[f"Your environment {one_line(environment)} could not be set up: {one_line(reason)}"],
-            link=self._frontend_url,
-            link_label="Open DevPocket",
-            after=["Start it to try again, or delete it. Its log says more."],
-        )
-        return _mail(MailKind.ENVIRONMENT_FAILED, to, _subject("failed", environment), content)
-
     def _link(self, path: str, token: str) -> str:
         return f"{self._frontend_url}{path}?token={quote(token, safe='')}"
 
@@ -167,10 +130,6 @@ def _address(text: str, name: str = "") -> Address:
         return Address(name, addr_spec=text)
     except (IndexError, MessageError, ValueError) as error:  # the parser's answers to an empty and a broken text
         raise ValueError("no e-mail address") from error
-
-
-def _subject(what: str, environment: str) -> str:
-    return f"DevPocket: Environment {what} - {one_line(environment)[:_MAX_SUBJECT_NAME]}"
 
 
 def _mail(kind: MailKind, to: str, subject: str, content: _Content, good_for_s: float = DAY_S) -> Mail:
