@@ -344,11 +344,14 @@ class UnwatchEnvironment(Message[None]):
 
 @dataclass(frozen=True, slots=True)
 class AttachTerminal(Message[Terminal]):
-    """Attach a tmux client; InvalidStateError while it does not run. Whoever asked closes the terminal."""
+    """Attach a tmux client; InvalidStateError while it does not run. Whoever asked closes the terminal.
+
+    Without a ``size`` it takes that of the session as it is.
+    """
 
     user_id: UserId
     attachment_id: str
-    size: TerminalSize
+    size: TerminalSize | None
     address: str
     device: str
 

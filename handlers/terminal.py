@@ -86,7 +86,7 @@ class TerminalHandler(SocketHandler):
 
     # --- what the session needs --------------------------------------------------------------------------------------
 
-    async def attach_terminal(self, size: TerminalSize) -> Terminal:
+    async def attach_terminal(self, size: TerminalSize | None) -> Terminal:
         """Attach a tmux client of this socket's own.
 
         The asking is not cancelled with this: a terminal that comes too late is closed when it comes.

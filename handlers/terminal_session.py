@@ -36,7 +36,7 @@ class Link(Protocol):
         """Send a message to the client and return when the kernel has taken it."""
         ...
 
-    async def attach_terminal(self, size: TerminalSize) -> Terminal:
+    async def attach_terminal(self, size: TerminalSize | None) -> Terminal:
         """Attach a tmux client; InvalidStateError, DriverError or UnavailableError when it cannot be done now."""
         ...
 
@@ -70,7 +70,7 @@ class TerminalSession:
         self._rule = rule
         self._bucket: TokenBucket | None = None
         self._input = InputQueue()
-        self._size = TerminalSize()
+        self._size: TerminalSize | None = None
         self._terminal: Terminal | None = None
         self._changed = asyncio.Event()
         self._is_refused = False
@@ -163,7 +163,8 @@ class TerminalSession:
         self._terminal = terminal
         printing, typing = asyncio.create_task(self._print(terminal)), asyncio.create_task(self._type(terminal))
         try:
-            await terminal.resize(self._size)
+            if self._size is not None:
+                await terminal.resize(self._size)
             await asyncio.wait([printing, typing], return_when=asyncio.FIRST_COMPLETED)
             await self._last_words(printing)
         finally:

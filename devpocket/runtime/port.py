@@ -161,9 +161,10 @@ class Runtime(Protocol):
         """Return the ids of all environments that this runtime keeps anything of."""
         ...
 
-    async def attach(self, environment_id: EnvironmentId, size: TerminalSize) -> Terminal:
+    async def attach(self, environment_id: EnvironmentId, size: TerminalSize | None) -> Terminal:
         """Attach one more tmux client, inside the environment; the session is made anew if it was killed.
 
+        Without a ``size`` it takes that of the session as it is, which changes nothing for those who are there.
         Raises DriverError when the environment does not run.
         """
         ...

@@ -36,7 +36,7 @@ class PtyTerminal:
     """
 
     def __init__(
-        self, argv: Sequence[str], size: TerminalSize, env: Mapping[str, str] | None, pass_fds: Sequence[int]
+        self, argv: Sequence[str], size: TerminalSize | None, env: Mapping[str, str] | None, pass_fds: Sequence[int]
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._waiters: set[asyncio.Future[None]] = set()
@@ -47,7 +47,8 @@ class PtyTerminal:
         self._master, slave = os.openpty()
         try:
             os.set_blocking(self._master, False)
-            _set_size(self._master, size)
+            if size is not None:
+                _set_size(self._master, size)
             self._child = Child(_spawn(argv, slave, env, pass_fds), self._wake)
         except BaseException:
             os.close(self._master)
@@ -59,7 +60,7 @@ class PtyTerminal:
     async def open(
         cls,
         argv: Sequence[str],
-        size: TerminalSize,
+        size: TerminalSize | None,
         *,
         env: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
@@ -67,6 +68,7 @@ class PtyTerminal:
     ) -> Self:
         """Start ``argv`` on a new pseudo-terminal and return once it has drawn something, or has ended.
 
+        Without a ``size`` the terminal has none (0 by 0) until ``argv`` or :meth:`resize` sets one.
         ``env`` is its whole environment (None: this process'), ``pass_fds`` stay open in it. ``preface_argv`` is run
         after the first output; what it prints is read before that, and scrolled out of sight so that the live screen
         does not overwrite it. Raises DriverError when nothing was drawn for 10 s. Cancelling ends the process.
@@ -78,7 +80,7 @@ class PtyTerminal:
                 printed = await read_output(
                     preface_argv, limit_bytes=PREFACE_BYTES, deadline_s=PREFACE_S, env=env, pass_fds=pass_fds
                 )
-                terminal._preface = _scrolled_away(printed, size)
+                terminal._preface = _scrolled_away(printed, terminal._rows())
         except BaseException:
             await terminal.close()
             raise
@@ -170,6 +172,9 @@ class PtyTerminal:
             if self._closing is None:
                 remove(self._master)
 
+    def _rows(self) -> int:
+        return os.get_terminal_size(self._master).lines
+
     def _wake(self) -> None:
         for waiter in self._waiters:
             if not waiter.done():
@@ -187,10 +192,10 @@ def _set_size(descriptor: int, size: TerminalSize) -> None:
     fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", size.rows, size.columns, 0, 0))
 
 
-def _scrolled_away(history: bytes, size: TerminalSize) -> bytes:
+def _scrolled_away(history: bytes, rows: int) -> bytes:
     """Return lines as terminal output that leaves the last of them just above the screen, which is then drawn anew."""
     if not history:
         return b""
     lines = history.removesuffix(b"\n").replace(b"\r", b"").replace(b"\n", b"\r\n")
     # From any row, rows - 1 feeds after the last line scroll exactly that line out, and no empty one.
-    return b"\x1b[0m\r" + lines + b"\x1b[0m\r\n" + b"\n" * (size.rows - 1)
+    return b"\x1b[0m\r" + lines + b"\x1b[0m\r\n" + b"\n" * (rows - 1)

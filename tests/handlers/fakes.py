@@ -39,7 +39,7 @@ def environment(phase: EnvironmentPhase = EnvironmentPhase.RUNNING, **changes: A
 class FakeTerminal:
     """Prints what a test tells it to, keeps what is typed."""
 
-    def __init__(self, size: TerminalSize) -> None:
+    def __init__(self, size: TerminalSize | None) -> None:
         self.output: asyncio.Queue[bytes] = asyncio.Queue()
         self.typed = bytearray()
         self.sizes = [size]
@@ -95,7 +95,7 @@ class FakeLink:
         self.sent.append(message)
         await self.note()
 
-    async def attach_terminal(self, size: TerminalSize) -> FakeTerminal:
+    async def attach_terminal(self, size: TerminalSize | None) -> FakeTerminal:
         self.attempts += 1
         await self.note()
         if self.environment is None:

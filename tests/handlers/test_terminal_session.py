@@ -129,6 +129,17 @@ async def test_typing_is_slowed_to_the_rule_and_not_cut() -> None:
     assert link.slowed
 
 
+async def test_a_size_that_is_not_told_is_not_made_up() -> None:
+    link = FakeLink()
+    async with session(link) as client:
+        terminal = await attached(link)
+        assert terminal.sizes == [None]
+        await client.resize(TerminalSize(40, 20))
+        terminal.end()
+        again = await attached(link, 2)
+        assert again.sizes[0] == TerminalSize(40, 20)
+
+
 async def test_a_size_that_comes_early_is_remembered() -> None:
     link = FakeLink(EnvironmentPhase.INSTALLING)
     async with session(link) as client:

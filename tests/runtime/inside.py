@@ -162,6 +162,11 @@ class Inside:
         )
         return Phone(terminal, size)
 
+    async def attach_unsized(self) -> PtyTerminal:
+        """Return the terminal of a phone that has not told its size."""
+        argv, history = self.session.attach_argv(), self.session.history_argv()
+        return await PtyTerminal.open(argv, None, env=self.variables, preface_argv=history)
+
     async def clients(self) -> list[str]:
         """Return a line per attached client."""
         return (await self.run(self.session.list_clients_argv()))[1].splitlines()

@@ -172,6 +172,26 @@ async def test_a_phone_that_stops_reading_holds_up_nobody_else(inside: Inside):
     await asyncio.gather(idle.terminal.close(), busy.terminal.close())
 
 
+async def test_who_tells_no_size_takes_the_session_as_it_is(inside: Inside):
+    new = await inside.attach_unsized()
+    assert await inside.ask("#{window_width}x#{window_height}") == "80x24"
+    await new.close()
+
+    before = await inside.attach(TerminalSize(40, 20))
+    await before.type("for i in {1..50}; do echo line $i; done; echo en''d\r")
+    await before.see(lambda it: "end" in it.screen)
+    await before.terminal.close()
+
+    back = Phone(await inside.attach_unsized(), TerminalSize(40, 20))
+    await back.see(lambda it: "end" in it.screen)
+    assert await inside.ask("#{window_width}x#{window_height}") == "40x20"
+    assert back.screen == before.screen
+    assert [line for line in back.everything if line.startswith("line ")] == [f"line {i}" for i in range(1, 51)]
+    await back.resize(TerminalSize(60, 30))
+    await until_sized(inside, "60x30")
+    await back.terminal.close()
+
+
 async def test_detaching_by_name_takes_only_the_one_of_that_name(inside: Inside):
     first, second = await inside.attach(client="one"), await inside.attach(client="two")
     assert (await inside.run(inside.session.detach_argv("one"))) == (0, "")

@@ -17,6 +17,12 @@ if ! taken=$(status_rows); then
     taken=$(status_rows)
 fi
 read -r rows columns <<<"$(stty size)"
+if ((rows == 0)); then
+    # Who has not told a size takes the window as it is: most likely it is the phone that was there before.
+    read -r rows columns <<<"$(in_tmux display-message -p -t "=$session:" '#{window_height} #{window_width}')"
+    rows=$((${rows:-24} + taken)) columns=${columns:-80}
+    stty rows "$rows" columns "$columns"
+fi
 
 export TERM=xterm-256color
 name_client=()

@@ -232,7 +232,7 @@ class LocalRuntime:
         """Make the tmux session exist, restored from its saved state where there is one."""
         await self._ready.terminals.ensure(spec)
 
-    async def attach(self, environment_id: EnvironmentId, size: TerminalSize) -> Terminal:
+    async def attach(self, environment_id: EnvironmentId, size: TerminalSize | None) -> Terminal:
         """Attach one more tmux client, inside the environment."""
         return await self._ready.terminals.attach(environment_id, size)
 

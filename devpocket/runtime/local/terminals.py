@@ -36,7 +36,7 @@ class Terminals:
         if result.exit_code != 0:
             raise DriverError("The terminal could not be started.", detail=result.text[-1000:])
 
-    async def attach(self, environment_id: EnvironmentId, size: TerminalSize) -> PtyTerminal:
+    async def attach(self, environment_id: EnvironmentId, size: TerminalSize | None) -> PtyTerminal:
         """See the runtime port. Cancelling leaves nothing."""
         session = self._session(environment_id)
         with self._environments.entering(environment_id) as entry:
