@@ -9,6 +9,7 @@ from actors.origin import Origin
 from actors.password_change import password_tries
 from actors.ports import Ports
 from actors.sessions import Sessions
+from actors.slots import Slots
 from actors.user_records import UserRecords
 from devpocket.domain import commands
 from devpocket.domain.environments import DesiredState, Environment
@@ -53,6 +54,7 @@ class AccountRemoval:
             await self.outbox.forget(user.email)
         await store.terminal_sessions.delete_by("user", user_id)
         await self.audit.forget(user_id)
+        await Slots(self.ports).forget(user_id)
         await store.users.delete(user_id)
 
     async def _delete(self, environments: EnvironmentRecords, environment: Environment) -> None:

@@ -35,6 +35,10 @@ class Slots:
         """Free its slot; harmless to repeat."""
         await self.ports.store.release(_counter(environment.user_id), slot_member(environment))
 
+    async def forget(self, user_id: UserId) -> None:
+        """Remove the count of a user whose account goes; environments that are still on their way out need none."""
+        await self.ports.store.counters.delete(_counter(user_id))
+
     async def reclaim(self, user_id: UserId) -> int:
         """Give a user's slots back whose document was never written; return how many."""
         alive = await EnvironmentRecords(self.ports.store).of_user(user_id)

@@ -161,7 +161,10 @@ class Store(Protocol):
     mails: Collection
     settings: Collection
     counters: Collection
-    """Changed by :meth:`reserve` and :meth:`release` alone; ``taken_at`` is when a slot was taken last."""
+    """Changed by :meth:`reserve` and :meth:`release` alone; ``taken_at`` is when a slot was taken last.
+
+    Deleted with whatever it counts.
+    """
 
     async def start(self) -> None:
         """Open the store and bring its indexes to the table; must come first, once.

@@ -1,5 +1,6 @@
 """The contract for slots, windows and leases."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -38,6 +39,15 @@ async def test_an_empty_counter_leaves_no_document(store: Store) -> None:
     await store.reserve("c", "a", 1)
     await store.release("c", "a")
     assert await store.counters.count("id") == 0
+
+
+async def test_the_last_members_that_go_at_once_leave_no_document(store: Store) -> None:
+    for _ in range(10):
+        for member in ("a", "b", "c"):
+            await store.reserve("c", member, 3)
+        assert await asyncio.gather(*(store.release("c", member) for member in ("a", "b", "c"))) == [True] * 3
+        assert await store.release("c", "a") is False
+        assert await store.counters.count("id") == 0
 
 
 async def test_a_counter_tells_when_a_slot_was_taken_last(store: Store, clock: MovableClock) -> None:

@@ -45,13 +45,18 @@ class Counters:
         raise _contended(counter_id)
 
     async def release(self, counter_id: str, member: str) -> bool:
-        """Take ``member`` out, and the counter away when nobody is left."""
+        """Take the counter away with its last member, in one step: a process may die at any moment; else the member.
 
-        async def pull(repeated: bool) -> bool:
+        Two last members that go at once leave an empty counter, which whoever comes second takes away.
+        """
+
+        async def take_out(repeated: bool) -> bool:
+            if (await self._counters.delete_one({"_id": counter_id, "members": [member]})).deleted_count:
+                return True
             condition, change = {"_id": counter_id, "members": member}, {"$pull": {"members": member}}
             return (await self._counters.update_one(condition, change)).matched_count == 1 or repeated
 
-        was_member = await self._link.call(pull)
+        was_member = await self._link.call(take_out)
         await self._link.call(lambda _: self._counters.delete_one({"_id": counter_id, "members": {"$size": 0}}))
         return was_member
 
