@@ -17,13 +17,14 @@ from scripts.load_templates import TEMPLATES_FOLDER
 from tests.e2e.server import ServerProcess, files_naming, processes_naming, wait_until
 from tests.phone.client import Phone
 
+METRICS_TOKEN = "a-token-for-the-figures"
 Phones = Callable[[], Awaitable[Phone]]
 _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ServerProcess]:
-    process = ServerProcess(ALLOWED_ORIGINS="https://app.example.org")
+    process = ServerProcess(ALLOWED_ORIGINS="https://app.example.org", METRICS_TOKEN=METRICS_TOKEN)
     try:
         load_test_templates(process)
         process.start()
