@@ -1,5 +1,6 @@
 """The WebSocket of an environment's log: what there is, then what comes."""
 
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,9 +25,9 @@ class LogsSocketHandler(SocketHandler):
     async def serve(self) -> None:
         """Greet, replay, and follow unless the client wants what there is and no more."""
         await self.send({"type": "welcome", "message": f"The log of {self.environment.name}."})
-        lines = await self._replay()
+        shown = await self._replay()
         if self._wants_more():
-            await self.run_together(self._follow(lines))
+            await self.run_together(self._follow(shown))
         self.close(NORMAL, "That is all")
 
     async def receive(self, message: str) -> None:
@@ -38,20 +39,26 @@ class LogsSocketHandler(SocketHandler):
         follow = self.request.query_arguments.get("follow", [b"true"])[-1]
         return follow.lower() not in (b"false", b"0", b"no")
 
-    async def _replay(self) -> list[LogLine]:
-        """Send the log so far; what is announced meanwhile waits in the queue."""
-        message = GetLogs(self.caller.user.id, MAX_LINES)
-        page = await self.backend.environments.ask(self.environment.id, message)
-        for line in page.lines:
-            await self.send(replayed(self.environment.id, line))
-        return list(page.lines)
+    async def _replay(self) -> set[int]:
+        """Send the log so far, and return hashes of it; what is announced meanwhile waits in the queue.
 
-    async def _follow(self, lines: list[LogLine]) -> None:
+        Nothing is kept of what was sent: readers may be many and slow.
+        """
+        message = GetLogs(self.caller.user.id, MAX_LINES)
+        lines = deque((await self.backend.environments.ask(self.environment.id, message)).lines)
+        shown = set()
+        while lines:
+            line = lines.popleft()
+            shown.add(hash((line.source, line.message)))
+            await self.send(replayed(self.environment.id, line))
+        return shown
+
+    async def _follow(self, shown: set[int]) -> None:
         """Send what is announced, without what the replay has shown: the two overlap by a moment."""
-        overlap = {(line.source, line.message) for line in lines}
         for event in self._waiting():
-            if not is_shown(event, overlap):
+            if not is_shown(event, shown):
                 await self._show(event)
+        shown.clear()
         while True:
             await self._show(await self.events.get())
 
@@ -99,13 +106,13 @@ def log_message(level: Any, message: Any, source: Any, timestamp: str) -> dict[s
     return {"type": "log", "timestamp": timestamp, "level": level, "message": message, "source": source}
 
 
-def is_shown(event: EnvironmentEvent, shown: set[tuple[str, str]]) -> bool:
-    """Tell whether the replay has shown all that an event says."""
+def is_shown(event: EnvironmentEvent, shown: set[int]) -> bool:
+    """Tell whether the replay, of which ``shown`` has the hashes of source and message, has shown all that it says."""
     if event.kind is EventKind.LOG:
-        return (event.data.get("source"), event.data.get("message")) in shown
+        return hash((event.data.get("source"), event.data.get("message"))) in shown
     if event.kind is EventKind.INSTALLATION_LOG:
         lines = str(event.data.get("data", "")).splitlines()
-        return all((INSTALLATION, line) in shown for line in lines if line.strip())
+        return all(hash((INSTALLATION, line)) in shown for line in lines if line.strip())
     return False
 
 
