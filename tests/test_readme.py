@@ -100,7 +100,7 @@ def test_the_tour_works_word_by_word(server):
     try:
         person.see("ubuntu - ")
         person.see('"status":"running"')
-        person.see("devpocket@my-first-project")
+        person.see("~/workspace")
         person.type(b"echo from-the-$((40 + 2))\r")
         person.see("from-the-42")
         person.type(DETACH)

@@ -1,6 +1,7 @@
 """What a person in a local environment cannot see or do."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -215,6 +216,12 @@ async def test_a_new_home_has_what_a_new_user_gets(runtime, spec):
     for name in (".bashrc", ".profile"):
         if on_host("/etc/skel", name):
             await inside(runtime, spec, f"[ -f ~/{name} ]")
+
+
+async def test_the_prompt_leaves_room_on_the_screen_of_a_phone(runtime, spec):
+    show = "cd ~/workspace; mkdir -p a/b/c/d; cd a/b/c/d; bash -i -c 'echo \"${PS1@P}\"' 2>/dev/null"
+    prompt = re.sub(r"\x1b\[[0-9;]*m|[\x01\x02]", "", await inside(runtime, spec, show))
+    assert prompt == "~/.../c/d$"
 
 
 async def test_a_login_shell_keeps_the_path_of_the_environment(runtime):
