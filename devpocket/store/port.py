@@ -9,10 +9,13 @@ All coroutines raise :class:`devpocket.errors.UnavailableError` when the store d
 them is safe: a change is made whole or not at all, though a cancelled caller cannot know which; nothing stays locked.
 """
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
+
+from devpocket.store.indexes import COLLECTIONS, CollectionSpec
 
 Document = dict[str, Any]
 Key = str | int | float | bool | datetime | None
@@ -145,7 +148,7 @@ class MetricsBucket:
     network_out_bytes: int | None
 
 
-class Store(Protocol):
+class Store(ABC):
     """All collections, and the few things that need more than one document's compare-and-set."""
 
     users: Collection
@@ -166,89 +169,95 @@ class Store(Protocol):
     Deleted with whatever it counts.
     """
 
+    def __init__(self, make: Callable[[CollectionSpec], Collection]) -> None:
+        """Adapters say how to make the collection of a row of the table."""
+        for spec in COLLECTIONS:
+            setattr(self, spec.name, make(spec))
+
+    @abstractmethod
     async def start(self) -> None:
         """Open the store and bring its indexes to the table; must come first, once.
 
         Raises :class:`~devpocket.store.errors.ConfigurationError` with one line that says what is wrong.
         """
-        ...
 
+    @abstractmethod
     async def close(self) -> None:
         """Finish what was accepted, stop the sweeper and let go of the database. Closing twice is harmless."""
-        ...
 
+    @abstractmethod
     async def check(self) -> StoreHealth:
         """Ask the database, once, for a sign of life. Cheap: one round trip."""
-        ...
 
+    @abstractmethod
     async def inspect(self) -> StoreInspection:
         """Compare the database with the table of indexes, one sentence for each difference. Changes nothing.
 
         Needs no :meth:`start`, which would mend what is to be found. Raises
         :class:`~devpocket.errors.ConfigurationError` for a database that is not ours.
         """
-        ...
 
+    @abstractmethod
     async def reserve(self, counter_id: str, member: str, limit: int) -> bool:
         """Take one of ``limit`` slots for ``member``; tell whether it holds one now.
 
         A member that holds one already keeps it, so that repeating after a crash takes no second slot.
         """
-        ...
 
+    @abstractmethod
     async def release(self, counter_id: str, member: str) -> bool:
         """Give the slot of ``member`` back; tell whether it held one. Repeating frees nothing else."""
-        ...
 
+    @abstractmethod
     async def reserved(self, counter_id: str) -> frozenset[str]:
         """Return the members that hold slots, for a comparison with what is really there."""
-        ...
 
+    @abstractmethod
     async def increment(self, key: str, *, ttl_s: float, amount: int = 1) -> int:
         """Add to a count and return it. Its window starts with the first increment and ends ``ttl_s`` later.
 
         After a lost connection an increment may have been counted twice, never not at all.
         """
-        ...
 
+    @abstractmethod
     async def window(self, key: str) -> Window | None:
         """Return the count and when it ends, or ``None`` when no window is running."""
-        ...
 
+    @abstractmethod
     async def reset(self, key: str) -> bool:
         """End the window; tell whether there was one."""
-        ...
 
+    @abstractmethod
     async def acquire_lease(self, lease_id: str, owner: str, ttl_s: float) -> Lease | None:
         """Return the lease if it was free, has run out or is ``owner``'s already; else ``None``.
 
         The fence grows by one when the owner changes, and never shrinks, not after expiry or release.
         """
-        ...
 
+    @abstractmethod
     async def renew_lease(self, lease: Lease, ttl_s: float) -> Lease | None:
         """Return the lease with a later end, or ``None`` when it has run out or is somebody else's: then stop."""
-        ...
 
+    @abstractmethod
     async def release_lease(self, lease: Lease, *, unfinished: bool = False) -> bool:
         """Give the lease up, so that another may have it at once; tell whether it was still held.
 
         With ``unfinished`` it is among :meth:`expired_leases` until somebody takes it.
         """
-        ...
 
+    @abstractmethod
     async def forget_lease(self, lease: Lease) -> bool:
         """Remove the lease for good, with its environment. Only its holder can; tell whether it was held."""
-        ...
 
+    @abstractmethod
     async def live_leases(self, lease_ids: Sequence[str]) -> dict[str, Lease]:
         """Return those of the leases that somebody holds now, by id, in one round trip (at most 1000 ids)."""
-        ...
 
+    @abstractmethod
     async def expired_leases(self, limit: int = 100) -> list[Lease]:
         """Return leases that ran out, their owners having died, or were released unfinished; the latter come first."""
-        ...
 
+    @abstractmethod
     async def metrics_history(
         self, environment_id: str, since: datetime, until: datetime, bucket_s: int
     ) -> list[MetricsBucket]:
@@ -256,4 +265,3 @@ class Store(Protocol):
 
         Spans start at multiples of ``bucket_s`` since 1970; those without samples are left out.
         """
-        ...

@@ -9,18 +9,17 @@ from pymongo.errors import PyMongoError
 
 from devpocket.clock import Clock
 from devpocket.errors import ConfigurationError, UnavailableError
-from devpocket.store.collection_set import CollectionSet
 from devpocket.store.indexes import METRIC_AVERAGES, METRIC_COUNTERS
 from devpocket.store.mongo.collection import MongoCollection
 from devpocket.store.mongo.counters import Counters
 from devpocket.store.mongo.leases import Leases
 from devpocket.store.mongo.link import Link
 from devpocket.store.mongo.schema import ensure_indexes, index_differences, is_empty
-from devpocket.store.port import Document, Lease, MetricsBucket, StoreHealth, StoreInspection, Window
+from devpocket.store.port import Document, Lease, MetricsBucket, Store, StoreHealth, StoreInspection, Window
 from devpocket.store.selection import checked_ids, checked_span
 
 
-class MongoStore(CollectionSet):
+class MongoStore(Store):
     """See :class:`devpocket.store.port.Store` for what each method gives and raises."""
 
     def __init__(self, url: str, clock: Clock) -> None:

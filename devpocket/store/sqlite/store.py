@@ -10,9 +10,8 @@ from pathlib import Path
 
 from devpocket.clock import Clock
 from devpocket.errors import UnavailableError
-from devpocket.store.collection_set import CollectionSet
 from devpocket.store.indexes import CollectionSpec
-from devpocket.store.port import Lease, MetricsBucket, StoreHealth, StoreInspection, Window
+from devpocket.store.port import Lease, MetricsBucket, Store, StoreHealth, StoreInspection, Window
 from devpocket.store.selection import checked_ids, checked_span
 from devpocket.store.sqlite import atoms, reports
 from devpocket.store.sqlite.collection import SqliteCollection
@@ -26,7 +25,7 @@ SWEEP_EVERY_S = 30.0
 _log = logging.getLogger(__name__)
 
 
-class SqliteStore(CollectionSet):
+class SqliteStore(Store):
     """See :class:`devpocket.store.port.Store` for what each method gives and raises."""
 
     def __init__(self, path: Path, clock: Clock, migrations: tuple[Migration, ...] = MIGRATIONS) -> None:
