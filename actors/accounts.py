@@ -136,6 +136,8 @@ class Accounts:
         await self._codes.check_token(token, CodePurpose.RESET_PASSWORD)
         password_hash = await self._passwords.hash(new_password)
         user_id = await self._codes.redeem_token(token, CodePurpose.RESET_PASSWORD)
+        # Before, so that a store that goes away now leaves nobody in; after the change again, for who came meanwhile.
+        await self._sessions.end_all(user_id)
         await self._records.change(user_id, lambda user: replace(user, password_hash=password_hash, is_verified=True))
         await self._codes.forget(user_id, CodePurpose.RESET_PASSWORD)
         await self._sessions.end_all(user_id)
@@ -186,9 +188,11 @@ class Accounts:
 
     async def _link(self, user: User, identity: GoogleIdentity, origin: Origin) -> User:
         """Return the account of the identity's address, now linked to it."""
-        linked = await self._records.change(user.id, _linking(identity))
         if not user.is_verified:
             # Nobody has proved to read this mailbox until now: whoever registered it loses password and sessions.
+            await self._sessions.end_all(user.id)
+        linked = await self._records.change(user.id, _linking(identity))
+        if not user.is_verified:
             await self._sessions.end_all(user.id)
         await self._audit.note("google_linked", origin, user_id=user.id)
         return linked
