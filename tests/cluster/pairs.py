@@ -48,6 +48,7 @@ TEMPLATES = {
     "quick": "'true'",
     "steps": "for step in 1 2 3 4 5 6 7 8; do echo step $step of 8; sleep 0.5; done",
     "hanging": "sleep 1000",
+    "chatty": "until [ -e ~/go ]; do sleep 0.1; done; printf '%0900d\\n' {1..1200}; exit 1",
 }
 _numbers = itertools.count(1)
 
