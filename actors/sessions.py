@@ -53,8 +53,13 @@ class Sessions:
             address=origin.address,
         )
         await self._ports.store.sessions.insert({**to_document(session), "version": 1})
-        if not await is_still_proved():
-            await self.end(session)
+        is_proved = False
+        try:
+            is_proved = await is_still_proved()
+        finally:
+            if not is_proved:
+                await self.end(session)
+        if not is_proved:
             raise UnauthenticatedError(_REFUSAL, detail="the proof was taken back during the sign-in")
         return sign_in(user, pair)
 
