@@ -191,14 +191,17 @@ async def test_places_of_a_process_that_was_killed_become_free(scene: Scene, env
         await eventually(let_in, "a free place", PLACES_HEAL_S)
 
 
-async def test_nothing_is_left_of_all_this(scene: Scene, environment_id: str) -> None:
+async def test_nothing_is_left_of_all_this_and_a_stop_needs_no_redis(scene: Scene, environment_id: str) -> None:
     await scene.phones[1].delete(environment_id)
 
     async def is_gone() -> bool:
         return not await asyncio.to_thread(processes_naming, environment_id)
 
     await eventually(is_gone, "the end of its processes")
-    assert await scene.cluster.stop_servers() == [0, 0]
+    with scene.cluster.redis.paused():
+        began_s = time.monotonic()
+        assert await scene.cluster.stop_servers() == [0, 0]
+        assert time.monotonic() - began_s < 10, "nobody waits for a Redis that answers nothing"
 
 
 async def _open(stack: AsyncExitStack, phone: Phone, environment_id: str) -> None:
