@@ -1,6 +1,7 @@
 """Sessions: one signed-in device each, a family of refresh tokens of which only the newest is good."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from actors.audit import Audit
@@ -79,7 +80,7 @@ class Sessions:
                 case RefreshDecision.ROTATE, Session():
                     pair = self._tokens.rotate(user, presented)
                     rotated = session.rotated(pair.refresh_hash, now, pair.refresh_expires_at)
-                    if await self._replaced(rotated):
+                    if await self._replaced(replace(rotated, address=origin.address, device=origin.device)):
                         return sign_in(user, pair)
                 case RefreshDecision.END, Session():
                     await self.end(session)

@@ -40,6 +40,11 @@ async def test_a_session_says_where_it_is(people: SignUp, web: Web):
     assert (other["device"], other["address"]) == ("Dart/3.5 (dart:io)", "203.0.113.7")
     assert other["last_used_at"] >= other["created_at"]
     assert "token" not in json.dumps(sessions)
+    async with Web(web.url, address="203.0.113.8", device="another") as elsewhere:
+        moved = person.at(elsewhere)
+        assert (await moved.try_refresh()).status_code == 200
+        (session,) = [each for each in (await moved.get("/users/me/sessions")).json() if each["is_current"]]
+    assert (session["device"], session["address"]) == ("another", "203.0.113.8")
 
 
 async def test_one_session_is_ended_and_the_others_go_on(people: SignUp):
