@@ -57,7 +57,7 @@ async def _bounded(check: Awaitable[_Found]) -> _Found:
             return await check
     except DevPocketError as error:
         return _Found((" ".join(filter(None, (error.public, error.detail))),), healthy=False)
-    except (ConfigurationError, DeliveryError) as error:
+    except (ConfigurationError, DeliveryError, OSError) as error:
         return _Found((str(error),), healthy=False)
     except TimeoutError:
         return _Found((f"does not answer within {CHECK_DEADLINE_S:g} s",), healthy=False)
