@@ -9,7 +9,7 @@ from devpocket.mail.sender import DeliveryError
 from devpocket.mail.smtp import MailServer
 
 
-async def greet(server: MailServer, *, timeout_s: float) -> str:
+async def greet(server: MailServer, *, timeout_s: float, tls_context: ssl.SSLContext | None = None) -> str:
     """Connect, change to TLS and sign in as for a mail, and leave again; return the server's greeting.
 
     Raises :class:`~devpocket.mail.sender.DeliveryError` when one of these fails. Cancelling is safe.
@@ -21,7 +21,7 @@ async def greet(server: MailServer, *, timeout_s: float) -> str:
         password=server.password,
         use_tls=server.use_tls,
         start_tls=server.start_tls,
-        tls_context=ssl.create_default_context(),
+        tls_context=tls_context or ssl.create_default_context(),
         timeout=timeout_s,
     )
     try:
