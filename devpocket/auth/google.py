@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import requests
+import urllib3
 from google.auth import exceptions as google_errors
 from google.auth import jwt as google_jwt
 
@@ -38,7 +39,7 @@ class GoogleSettings:
     certificates_url: str = CERTIFICATES_URL
     """Gives a JSON object of X.509 certificates by key id."""
     timeout_s: float = 5.0
-    """For connecting to that address, and again for each read from it."""
+    """For connecting to that address, again for its first answer, and again for the whole of it."""
     workers: int = 2
     """Threads that verify."""
     queue_limit: int = 64
@@ -133,16 +134,25 @@ class _Certificates:
 
     def _fetch(self) -> tuple[Mapping[str, str], int]:
         try:
-            response = self._session.get(self._url, timeout=self._timeout_s)
-            if response.status_code != 200 or len(response.content) > _MAX_CERTIFICATES_BYTES:
-                raise _unavailable(f"certificates: status {response.status_code}, {len(response.content)} bytes")
-            certificates = json.loads(response.content)
-        except (requests.RequestException, ValueError, RecursionError) as error:
+            with self._session.get(self._url, timeout=self._timeout_s, stream=True) as response:
+                if response.status_code != 200:
+                    raise _unavailable(f"certificates: status {response.status_code}")
+                certificates = json.loads(self._read(response))
+        except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError, RecursionError) as error:
             raise _unavailable(f"certificates: {type(error).__name__}: {error}"[:200]) from error
         if not isinstance(certificates, dict) or not all(isinstance(text, str) for text in certificates.values()):
             raise _unavailable("certificates: not an object of texts")
         max_age = re.search(r"max-age=([0-9]{1,9})", response.headers.get("cache-control", ""))
         return certificates, int(max_age[1]) if max_age else 0
+
+    def _read(self, response: requests.Response) -> bytes:
+        """Return the body, unless it is too long or trickles: each read has a time limit, and so have all together."""
+        content, give_up_at = b"", time.monotonic() + self._timeout_s
+        while piece := response.raw.read1(16 * 1024, decode_content=True):
+            content += piece
+            if len(content) > _MAX_CERTIFICATES_BYTES or time.monotonic() > give_up_at:
+                raise _unavailable(f"certificates: {len(content)} bytes and no end")
+        return content
 
 
 def _identity(claims: Mapping[str, Any]) -> GoogleIdentity:

@@ -1,8 +1,10 @@
 """Google's ID tokens with a key and a certificate endpoint of the test's own, over real HTTP."""
 
 import asyncio
+import contextlib
 import json
 import socket
+import threading
 
 import pytest
 
@@ -108,6 +110,30 @@ async def test_a_certificate_server_that_is_down_or_silent_is_no_fault_of_the_to
             google = Google(GoogleSettings((AUDIENCE,), url, timeout_s=0.3))
             with pytest.raises(UnavailableError):
                 await google.verify(signed())
+            await google.close()
+
+
+async def test_a_certificate_server_that_trickles_is_given_up():
+    def trickle(trickling: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            connection, _ = trickling.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n")
+                while not ended.wait(0.05):
+                    connection.sendall(b" ")
+
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as trickling:
+        thread = threading.Thread(target=trickle, args=(trickling,))
+        thread.start()
+        google = Google(GoogleSettings((AUDIENCE,), f"http://127.0.0.1:{trickling.getsockname()[1]}", timeout_s=0.5))
+        try:
+            async with asyncio.timeout(10):
+                with pytest.raises(UnavailableError):
+                    await google.verify(signed())
+        finally:
+            ended.set()
+            thread.join()
             await google.close()
 
 
