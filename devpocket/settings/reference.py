@@ -22,7 +22,8 @@ has to be set: without any, the server keeps an SQLite file and listens on this 
 
 All problems are reported at once, each with the name, what was given (a secret by its length alone) and what is
 allowed, and the server does not start (exit status 2). An entry of `.env` that looks like a slip of the pen (`PROT`)
-and a line that cannot be read are problems too; such a variable of the surroundings is a warning. Secrets are masked wherever settings are printed.
+and a line that cannot be read are problems too; such a variable of the surroundings is a warning. Secrets are masked
+wherever settings are printed.
 
 Times are written as `500ms`, `90s`, `15m`, `12h`, `30d`, or as seconds; sizes as `4096`, `64KiB`, `10MiB` (powers of
 1024) or `10MB` (powers of 1000). Lists have commas between. What each plan allows is not a setting but a table in
