@@ -99,7 +99,7 @@ class ServerSettings:
     processes: int = setting("PROCESSES", "1", values.whole(1, 64))
     """Server processes on this machine. More than one needs MongoDB, and Redis for prompt events."""
     shutdown_notice_s: float = setting("SHUTDOWN_NOTICE", "200ms", values.duration(0, "5m"))
-    """Time after SIGTERM in which ``/health/ready`` says no and connections are still taken, for balancers to notice."""
+    """Time after SIGTERM in which ``/health/ready`` says no and connections are taken, for balancers to notice."""
     shutdown_timeout_s: float = setting("SHUTDOWN_TIMEOUT", "8s", values.duration(0.5, "10m"))
     """Longest time from there to the end of the process; what is left then is cut off."""
     plans_file: Path = setting("PLANS_FILE", "config/plans.yaml", values.folder())
