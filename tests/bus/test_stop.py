@@ -7,13 +7,16 @@ from contextlib import ExitStack
 
 import pytest
 
+from devpocket.bus.port import BucketRequest
 from devpocket.bus.redis import RedisBus
+from devpocket.domain.limits import BucketRule
 from devpocket.ids import ProcessId
 from tests.bus.conftest import eventually, redis_bus
 from tests.redis_server import RedisServer
 
 STOPS = 25
 TIMEOUT_S = 0.2
+RULE = BucketRule(capacity=2, refill_per_s=0.001)
 
 
 async def _stop_while_busy(server: RedisServer, chance: random.Random, fault: str) -> float:
@@ -88,3 +91,21 @@ async def test_a_bus_can_be_closed_twice_and_without_a_start(redis):
     bus = RedisBus(redis.url, ProcessId("twice"))
     await bus.close()
     await bus.close()
+
+
+async def test_callers_that_go_away_leave_every_connection_usable(sick_redis, key):
+    async with redis_bus(sick_redis) as bus:
+        chance = random.Random(1)
+        for _ in range(20):
+            with sick_redis.paused() if chance.random() < 0.3 else ExitStack():
+                calls = [asyncio.create_task(bus.take([BucketRequest(f"{key}{n}", RULE)])) for n in range(40)]
+                await asyncio.sleep(chance.uniform(0, 0.01))
+                for call in calls:
+                    call.cancel()
+                ended, late = await asyncio.wait(calls, timeout=5)
+            assert not late
+            assert all(call.cancelled() or call.result() for call in ended)
+        await eventually(lambda: not bus.degraded)
+        taken = await asyncio.gather(*(bus.take([BucketRequest(key, RULE)]) for _ in range(200)))
+        assert sum(outcome[0].allowed for outcome in taken) == RULE.capacity
+        assert not bus.degraded
