@@ -4,15 +4,19 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.cluster.crowd import Resident, attach_all
 from tests.cluster.pairs import Pair, eventually
+from tests.e2e.server import ServerProcess
+from tests.mongodb import MongoServer, mongodb_directory
 from tests.phone import parsers
 from tests.phone.client import Phone, Refused
 
+__all__ = ["mongodb_directory"]
 TERMINALS = 40
 PROMISED_S, PROMISED_HANDOVER_S = 10.0, 1.0
 
@@ -157,3 +161,25 @@ async def test_a_creation_that_is_being_asked_for_is_made_or_refused(pair: Pair,
         await eventually(lambda: pair.slots(user_id) == pair.environments_of(user_id), "the release of the slot")
     finally:
         await asyncio.to_thread(start_again, pair)
+
+
+async def test_it_ends_in_time_when_the_database_is_dead(mongodb_directory: Path):
+    """Clients are told and terminals detached all the same; what waits for the database is cut off."""
+    database = await asyncio.to_thread(MongoServer.start, mongodb_directory)
+    server = ServerProcess(DATABASE_URL=f"{database.url}stop", LOCAL_NETWORK="none", SHUTDOWN_TIMEOUT="3s")
+    try:
+        await asyncio.to_thread(server.start)
+        async with Phone(server.url) as phone:
+            await phone.sign_up()
+            resident = Resident(phone, str((await phone.create())["id"]))
+            await phone.until(resident.environment_id, "running")
+            clients = await attach_all([resident], 3, flooded=0)
+            await asyncio.to_thread(database.kill)
+            assert await asyncio.to_thread(server.stop) == 0
+            await asyncio.gather(*(client.closed() for client in clients))
+            assert all(client.is_told for client in clients)
+            await detached(resident)
+            assert resident.processes()
+    finally:
+        await asyncio.to_thread(server.close)
+        database.stop()
