@@ -26,10 +26,18 @@ from actors.messages import (
     UnwatchEnvironment,
     WatchEnvironment,
 )
+from actors.origin import Origin
 from devpocket.auth.permissions import Permission, check_allowed, permission
 from devpocket.domain.environments import Environment
 from devpocket.domain.events import EnvironmentEvent, EventKind
-from devpocket.errors import DevPocketError, NotFoundError, PermissionDeniedError, RateLimitedError, UnavailableError
+from devpocket.errors import (
+    DevPocketError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitedError,
+    UnauthenticatedError,
+    UnavailableError,
+)
 from devpocket.ids import EnvironmentId, is_id, new_id
 from devpocket.metrics import LimitKind
 from devpocket.schemas.wire import wire_time
@@ -150,10 +158,8 @@ class SocketHandler(AnsweringHandler, WebSocketHandler):
         origin = origin_of(self.request, backend)
         (in_query,) = self.request.query_arguments.get("token", [b""])[-1:]
         token = in_query.decode("latin-1") or bearer_token(self.request.headers.get("Authorization"))
-        self.caller = await backend.accounts.authenticate(access_token=token, origin=origin)
+        self.caller = await self._identified(token, origin)
         user_id = self.caller.user.id
-        if not (await backend.users.ask(user_id, TakeRequest())).allowed:
-            raise RateLimitedError("Too many requests. Wait a little.")
         check_allowed(self.caller.user.role, self.allow)
         if not is_id(environment_id):
             raise NotFoundError("There is no such environment.")
@@ -165,6 +171,19 @@ class SocketHandler(AnsweringHandler, WebSocketHandler):
         except DevPocketError:
             backend.metrics.limit_refused(LimitKind.SOCKETS)
             raise
+
+    async def _identified(self, token: str | None, origin: Origin) -> Caller:
+        """Return who asks, counted as a request of theirs; whoever cannot say it is counted by address."""
+        try:
+            caller = await self.backend.accounts.authenticate(access_token=token, origin=origin)
+            verdict, refused = await self.backend.users.ask(caller.user.id, TakeRequest()), None
+        except UnauthenticatedError as error:
+            verdict, refused = await self.backend.take_anonymous("other", origin.address), error
+        if not verdict.allowed:
+            raise RateLimitedError("Too many requests. Wait a little.") from refused
+        if refused is not None:
+            raise refused
+        return caller
 
     def _hear(self, event: EnvironmentEvent) -> None:
         """Keep what is announced until it can be sent."""

@@ -115,6 +115,18 @@ async def test_opening_sockets_counts_as_requests_do(web: Web):
     check_refused(await person.get("/auth/me"))
 
 
+async def test_sockets_without_a_good_token_are_counted_by_address(web: Web):
+    address = f"{web.url.replace('http', 'ws', 1)}/api/v1/ws/logs/{'0' * 24}"
+    codes = []
+    for number in range(LIMIT + 3):
+        forwarded = {"x-forwarded-for": web.http.headers["x-forwarded-for"]}
+        async with connect(f"{address}?token=x.y.{number}", additional_headers=forwarded, proxy=None) as socket:
+            await socket.wait_closed()
+            codes.append(socket.close_code)
+    assert codes == [1008] * LIMIT + [1013] * 3
+    check_refused(await web.call("GET", "/auth/me"))
+
+
 async def test_health_is_not_limited(web: Web):
     answers = await asyncio.gather(*(web.http.get("/health") for _ in range(LIMIT * 3)))
     assert {answer.status_code for answer in answers} == {200}
