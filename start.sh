@@ -4,7 +4,7 @@
 # Works from any directory and any number of times; what is missing is added, also after an interrupted run. Once set
 # up it needs no network.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
+cd -P -- "$(dirname -- "${BASH_SOURCE[0]}")" # .venv holds its own path, which must be one
 # shellcheck source=scripts/setup.sh
 source scripts/setup.sh
 

@@ -67,9 +67,10 @@ find_python() {
 }
 
 # Tells whether .venv can be used: made to its end, here (its programs hold its path), of a Python that is still there,
-# and with no installation cut off in the middle.
+# and with no installation cut off in the middle. Without its pyvenv.cfg (PEP 405) it would install into the Python that
+# it was made of.
 is_venv_sound() {
-    [ ! -e .venv/.installing ] && grep -qsF "$PWD/.venv/bin/python" .venv/bin/pip \
+    [ -e .venv/pyvenv.cfg ] && [ ! -e .venv/.installing ] && grep -qsF "$PWD/.venv/bin/python" .venv/bin/pip \
         && .venv/bin/python -c "import pip, sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null
 }
 
@@ -81,6 +82,7 @@ make_venv() {
         install_packages "$package" || fail "$python cannot make a virtual environment without $package."
     fi
     say "Making .venv with $python ..."
+    rm -f .venv/pyvenv.cfg # first, so that a removal that is cut off leaves nothing that could be taken for sound
     rm -rf .venv
     "$python" -m venv .venv
 }
@@ -93,6 +95,9 @@ make_environment() {
     flock 9
     wanted="$1 $(sha256sum <pyproject.toml)"
     if ! is_venv_sound || ! grep -qsxF "$wanted" .venv/.installed; then
+        if [ ! -w . ] || { [ -e .venv ] && [ ! -w .venv ]; }; then
+            fail "$PWD/.venv has to be written, and belongs to somebody else; run this as its owner."
+        fi
         is_venv_sound || make_venv
         say "Installing DevPocket Server into .venv ..."
         rm -f .venv/.installed

@@ -13,7 +13,9 @@ PYTHON = """\
 # Makes an empty virtual environment of itself; "installs" unless a file says that the network is gone.
 echo "$*" >> asked
 case "$*" in
-    "-m venv .venv") mkdir -p .venv/bin && cp "$0" .venv/bin/python && echo "#!$PWD/.venv/bin/python" > .venv/bin/pip ;;
+    "-m venv .venv")
+        mkdir -p .venv/bin && touch .venv/pyvenv.cfg && cp "$0" .venv/bin/python
+        echo "#!$PWD/.venv/bin/python" > .venv/bin/pip ;;
     *"-m pip install"*) [ ! -e offline ] ;;
 esac
 """
@@ -32,11 +34,11 @@ def tree(tmp_path: Path) -> Path:
     return tree
 
 
-def run(tree: Path, commands: str) -> subprocess.CompletedProcess[str]:
+def run(tree: Path, commands: str, *before: str) -> subprocess.CompletedProcess[str]:
     script = f'set -euo pipefail; source "{ROOT}/scripts/setup.sh"; {commands}'
     environ = {"PATH": str(tree / "bin"), "HOME": str(tree)}
     return subprocess.run(
-        ["bash", "-c", script, "start.sh"], cwd=tree, env=environ, capture_output=True, text=True, check=False
+        [*before, "bash", "-c", script, "start.sh"], cwd=tree, env=environ, capture_output=True, text=True, check=False
     )
 
 
@@ -75,7 +77,14 @@ def test_what_tests_need_holds_what_the_product_needs(tree: Path):
 
 
 @pytest.mark.parametrize(
-    "harm", ["touch .venv/.installing", "rm .venv/bin/pip", "rm .venv/bin/python", "rm -r .venv/*"]
+    "harm",
+    [
+        "touch .venv/.installing",
+        "rm .venv/bin/pip",
+        "rm .venv/bin/python",
+        "rm -r .venv/*",
+        "rm .venv/pyvenv.cfg",
+    ],
 )
 def test_a_half_made_environment_is_made_anew(tree: Path, harm: str):
     run(tree, "make_environment .")
@@ -93,6 +102,19 @@ def test_a_moved_project_gets_another_environment(tree: Path):
     asked(moved)
     assert run(moved, "make_environment .").returncode == 0
     assert asked(moved) == ["-m venv .venv", f"{INSTALL} ."]
+
+
+def test_an_environment_of_somebody_else_is_left_alone_with_a_sentence(tree: Path):
+    run(tree, "make_environment .")
+    (tree / ".venv").chmod(0o555)
+    # Root writes anywhere because of a capability (capabilities(7)) that it can do without.
+    as_ordinary = [str(shutil.which("setpriv")), "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
+    refused = run(tree, "make_environment '.[dev]'", *as_ordinary)
+    (tree / ".venv").chmod(0o755)
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines() == [
+        f"start.sh: {tree}/.venv has to be written, and belongs to somebody else; run this as its owner."
+    ]
 
 
 def test_a_failed_download_is_tried_again_and_says_so(tree: Path):
