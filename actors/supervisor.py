@@ -72,8 +72,12 @@ class Supervisor:
             await asyncio.wait(self._tasks, timeout=deadline_s / 2)
         await self._environments.stop_all(deadline_s)
         await self._users.stop_all(deadline_s / 2)
-        await self._samples.flush()
-        await self._say_farewell()
+        try:
+            async with asyncio.timeout(deadline_s / 2):
+                await self._samples.flush()
+                await self._say_farewell()
+        except TimeoutError:
+            _LOG.warning("the store does not answer: samples are given up, the sign of life runs out by itself")
 
     def _begin(self, name: str, work: Any) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))

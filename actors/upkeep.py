@@ -19,6 +19,7 @@ class Upkeep:
         self._samples = samples
         self._usage: Usage | None = None
         self._sampled_at: datetime | None = None
+        self._kept_at: datetime | None = None
         self._saved_at: datetime | None = None
 
     async def usage(self, environment: Environment) -> Usage | None:
@@ -37,7 +38,8 @@ class Upkeep:
             return
         self._sampled_at = now
         usage = await self.usage(environment)
-        if usage is not None:
+        if usage is not None and usage.measured_at != self._kept_at:
+            self._kept_at = usage.measured_at
             self._samples.add(environment.id, usage)
 
     async def save_terminal(self, environment: Environment, used_at: datetime | None) -> None:
