@@ -96,7 +96,7 @@ async def stop_every(directory: Directory[int], interval_s: float) -> None:
 
 @pytest.mark.parametrize("how", ["ask", "tell"])
 async def test_nothing_is_lost_while_actors_are_being_stopped(cupboard, how):
-    directory: Directory[int] = Directory(lambda key: Counting(key, cupboard))
+    directory: Directory[int] = Directory(lambda key: Counting(key, cupboard), ask_timeout_s=100)
     stopping = asyncio.create_task(stop_every(directory, 0.003))
     await increment_all(directory, 0.002, how)
     stopping.cancel()

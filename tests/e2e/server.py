@@ -140,4 +140,10 @@ def processes_naming(text: str) -> list[int]:
 
 def files_naming(text: str, *folders: Path) -> list[Path]:
     """Return files, sockets and folders whose name holds ``text``."""
-    return [path for folder in folders for path in folder.rglob(f"*{text}*")]
+    return [
+        Path(parent) / name
+        for folder in folders
+        for parent, below, files in os.walk(folder)  # passes by what is removed meanwhile
+        for name in (*below, *files)
+        if text in name
+    ]
