@@ -20,6 +20,7 @@ from actors.directory import Directory
 from actors.dispatch import handler_table
 from actors.environment import EnvironmentActor
 from actors.loop import LoopActor, busy_actors
+from actors.ports import Ports
 from actors.terminal_sessions import end_all
 from actors.user import UserActor
 from devpocket.assembly import Assembly, assemble, load_own_templates, make_ports, secret_keys, shared_value
@@ -188,8 +189,11 @@ class Server:
         self._sockets.tell_all(GOING_AWAY, "Server restarts", RECONNECT)
         handing_over = asyncio.create_task(assembly.supervisor.stop(budget_s / 4), name="hand over")
         await asyncio.wait([handing_over], timeout=budget_s / 8)
-        cut, _, _ = await asyncio.gather(
-            self._sockets.disconnect_all(budget_s / 8), self._sockets.detach_all(budget_s / 4), handing_over
+        cut, *_ = await asyncio.gather(
+            self._sockets.disconnect_all(budget_s / 8),
+            self._sockets.detach_all(budget_s / 4),
+            end_records(assembly.ports, budget_s / 4),
+            handing_over,
         )
         if cut:
             log.info("clients cut off that did not listen", count=cut)
@@ -197,18 +201,22 @@ class Server:
         log.info("stopped")
 
     async def _end_the_rest(self, assembly: Assembly, http: HTTPServer, deadline_s: float) -> None:
-        """What may be cut off: records that a sweep would end too, background work, requests."""
-        try:
-            async with asyncio.timeout(deadline_s):
-                await end_all(assembly.ports)
-        except (UnavailableError, TimeoutError):
-            log.warning("records of terminals are left to a sweep")
+        """What may be cut off: background work and requests."""
         await assembly.background.close(grace_s=deadline_s)
         try:
             async with asyncio.timeout(deadline_s):
                 await http.close_all_connections()
         except TimeoutError:
             log.warning("connections cut off")
+
+
+async def end_records(ports: Ports, deadline_s: float) -> None:
+    """Write down that the terminals of this process were closed, as far as that can be done in time."""
+    try:
+        async with asyncio.timeout(deadline_s):
+            await end_all(ports)
+    except (UnavailableError, TimeoutError):
+        log.warning("records of terminals are left to a sweep")
 
 
 def prepare_data_dir(data_dir: Path) -> None:
