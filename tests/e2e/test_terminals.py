@@ -30,6 +30,18 @@ async def test_a_resize_reaches_the_program(phone: Phone, environment_id: str):
         await terminal.run("echo a$((1 + 1))b", "a2b")
 
 
+async def test_a_phone_that_comes_back_and_tells_no_size_finds_its_own(phone: Phone, environment_id: str):
+    async with phone.terminal(environment_id) as terminal:
+        await terminal.wait_for("welcome")
+        await terminal.resize(44, 21)
+        await terminal.enter('until [ "$(tput cols)" = 44 ]; do sleep 0.05; done; echo s$((43 + 1))s')
+        await terminal.see("s44s")
+        await terminal.cut()
+    async with phone.terminal(environment_id) as terminal:
+        await terminal.wait_for("welcome")
+        await terminal.run("stty size | sed 's/^/is:/'", "is:21 44")
+
+
 async def test_characters_of_all_lengths_arrive_whole(phone: Phone, environment_id: str):
     async with phone.terminal(environment_id) as terminal:
         await terminal.wait_for("welcome")
