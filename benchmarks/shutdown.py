@@ -18,19 +18,21 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
 from pymongo import MongoClient
 
 from benchmarks.scale import single_server
 from tests.cluster.crowd import PATIENCE_S, CrowdTerminal, Resident, attach_all
 from tests.cluster.processes import running_cluster
-from tests.e2e.server import ServerProcess
-from tests.phone.client import Phone
+from tests.e2e.server import ServerProcess, with_signal
+from tests.phone.client import Phone, Refused
 
 ENVIRONMENTS_EACH, TERMINALS_EACH = 2, 25
 """Environments of a person, terminals of an environment."""
 FLOODED_EVERY = 10
 FLOODED_S = 2.0
 """So long it pours before the stop."""
+REMOVAL_S = 30.0
 LONGEST_S, LONGEST_HANDOVER_S = 10.0, 1.0
 
 
@@ -66,9 +68,8 @@ async def two_on_mongodb() -> AsyncIterator[Scene]:
         yield Scene(cluster.servers, cluster.mongo_url)
 
 
-async def settle_in(server: ServerProcess, environments: int) -> list[Resident]:
+async def settle_in(server: ServerProcess, environments: int, residents: list[Resident]) -> None:
     """Make people and environments whose shells have something to remember."""
-    residents: list[Resident] = []
     while len(residents) < environments:
         phone = Phone(server.url, username=f"resident_{len(residents)}")
         await phone.sign_up()
@@ -77,7 +78,6 @@ async def settle_in(server: ServerProcess, environments: int) -> list[Resident]:
             await phone.until(environment_id, "running")
             residents.append(Resident(phone, environment_id))
             await residents[-1].remember()
-    return residents
 
 
 async def stop(scene: Scene) -> Stop:
@@ -125,9 +125,9 @@ def report(residents: Sequence[Resident], clients: Sequence[CrowdTerminal], stop
     return is_told and is_quick and not (stopped.exit_code or left or lost)
 
 
-async def measure(scene: Scene, terminals: int) -> bool:
-    """Print the figures of one setup."""
-    residents = await settle_in(scene.servers[0], -(-terminals // TERMINALS_EACH))
+async def measure(scene: Scene, terminals: int, residents: list[Resident]) -> bool:
+    """Print the figures of one setup, whose environments are added to ``residents``."""
+    await settle_in(scene.servers[0], -(-terminals // TERMINALS_EACH), residents)
     flooded, began_s = -(-len(residents) // FLOODED_EVERY), time.perf_counter()
     clients = await attach_all(residents, terminals, flooded=flooded)
     print(f"attached in              {time.perf_counter() - began_s:6.2f} s", flush=True)
@@ -144,19 +144,37 @@ async def measure(scene: Scene, terminals: int) -> bool:
     for number, resident in enumerate(residents):
         await resident.recall(is_flooded=number < flooded)
     print(f"shells that remember     {len(residents):6} of {len(residents)}")
+    return kept
+
+
+async def remove(residents: Sequence[Resident]) -> None:
+    """Delete what was made; environments outlive servers, so what cannot be deleted is killed."""
+    for resident in residents:
+        try:
+            await resident.phone.delete(resident.environment_id)
+        except (Refused, httpx.TransportError) as error:
+            print(f"not deleted: {error}")
+    deadline_s = time.perf_counter() + REMOVAL_S
+    # Nothing tells of the end of processes of others.
+    while any(each.processes() for each in residents) and time.perf_counter() < deadline_s:  # noqa: ASYNC110
+        await asyncio.sleep(0.1)
+    for pid in [pid for each in residents for pid in each.processes()]:
+        with_signal(pid)
     for phone in {id(resident.phone): resident.phone for resident in residents}.values():
         await phone.http.aclose()
-    return kept
 
 
 async def run(*, mongodb: bool, terminals: int) -> bool:
     """Measure one setup; tell whether all promises were kept."""
     async with two_on_mongodb() if mongodb else one_on_sqlite() as scene:
+        residents: list[Resident] = []
         try:
-            return await measure(scene, terminals)
+            return await measure(scene, terminals, residents)
         except BaseException:
             print(scene.servers[0].log_tail())
             raise
+        finally:
+            await remove(residents)
 
 
 def main() -> None:
