@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from devpocket.runtime.local.record import read_record
 from tests.cluster.crowd import Resident, attach_all
 from tests.cluster.pairs import Pair, eventually
 from tests.e2e.server import ServerProcess
@@ -180,6 +181,10 @@ async def test_it_ends_in_time_when_the_database_is_dead(mongodb_directory: Path
             assert all(client.is_told for client in clients)
             await detached(resident)
             assert resident.processes()
+            record = read_record(server.data_dir / "environments" / resident.environment_id / "record.json")
+            assert record
+            assert record.sandbox
+            assert record.sandbox.init.kill()  # without its database nobody can delete it
     finally:
         await asyncio.to_thread(server.close)
         database.stop()
