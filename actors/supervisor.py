@@ -68,9 +68,9 @@ class Supervisor:
             self._subscription.close()
         for task in self._tasks:
             task.cancel()
+        await self._environments.stop_all(deadline_s)  # first of all, since others wait for what is handed over
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=deadline_s / 2)
-        await self._environments.stop_all(deadline_s)
         await self._users.stop_all(deadline_s / 2)
         try:
             async with asyncio.timeout(deadline_s / 2):
