@@ -10,7 +10,7 @@ from typing import Any
 
 from actors.ports import Ports
 from devpocket.bus.port import Topic
-from devpocket.domain.environments import Environment, EnvironmentPhase
+from devpocket.domain.environments import DesiredState, Environment, EnvironmentPhase
 from devpocket.domain.events import EnvironmentEvent, EventKind
 from devpocket.ids import EnvironmentId
 from devpocket.store.errors import DuplicateKeyError
@@ -126,10 +126,17 @@ def status_data(environment: Environment) -> dict[str, Any]:
         "phase": environment.phase.value,
         "status": environment.status.value,
         "message": environment.message,
-        "progress": _PROGRESS.get(environment.phase),
+        "progress": _progress(environment),
         "version": environment.version,
         "installation_completed": environment.installation_completed,
     }
+
+
+def _progress(environment: Environment) -> int | None:
+    """Return percent of the way to running; None where it is not on that way."""
+    if environment.phase is EnvironmentPhase.RUNNING and not environment.is_settled:
+        return 0 if environment.desired is DesiredState.RUNNING else None
+    return _PROGRESS.get(environment.phase)
 
 
 def event_from_bus(event: Mapping[str, Any], at: Any) -> EnvironmentEvent | None:

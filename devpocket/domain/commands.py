@@ -12,7 +12,7 @@ def start(environment: Environment, now: datetime) -> Environment:
     _refuse_deleted(environment)
     if environment.desired is not DesiredState.STOPPED:
         raise InvalidStateError("Only a stopped environment can be started.")
-    return _boot(environment, now)
+    return _boot(environment, now, "Starting.")
 
 
 def stop(environment: Environment, now: datetime, reason: str = "") -> Environment:
@@ -20,7 +20,8 @@ def stop(environment: Environment, now: datetime, reason: str = "") -> Environme
     _refuse_deleted(environment)
     if environment.desired is not DesiredState.RUNNING:
         raise InvalidStateError("Only a running environment can be stopped.")
-    return _commanded(replace(environment, desired=DesiredState.STOPPED, stop_reason=reason), now)
+    stopped = replace(environment, desired=DesiredState.STOPPED, stop_reason=reason)
+    return _commanded(stopped, now, reason or "Stopping.")
 
 
 def restart(environment: Environment, now: datetime) -> Environment:
@@ -31,7 +32,7 @@ def restart(environment: Environment, now: datetime) -> Environment:
         EnvironmentPhase.FAILED,
     ):
         raise InvalidStateError("The environment is being started already.")
-    return _boot(environment, now)
+    return _boot(environment, now, "Restarting.")
 
 
 def recover(environment: Environment, now: datetime) -> Environment:
@@ -43,22 +44,23 @@ def recover(environment: Environment, now: datetime) -> Environment:
         raise InvalidStateError("There is nothing to recover: the environment has not failed.")
     if not environment.installation_completed:
         environment = replace(environment, attempt=environment.attempt + 1)
-    return _boot(environment, now) if failed else _commanded(environment, now)
+    message = "Recovering."
+    return _boot(environment, now, message) if failed else _commanded(environment, now, message)
 
 
 def delete(environment: Environment, now: datetime) -> Environment:
     """Ask for it to be gone, in whatever phase it is."""
     _refuse_deleted(environment)
-    return _commanded(replace(environment, desired=DesiredState.DELETED), now)
+    return _commanded(replace(environment, desired=DesiredState.DELETED), now, "Being deleted.")
 
 
-def _boot(environment: Environment, now: datetime) -> Environment:
+def _boot(environment: Environment, now: datetime, message: str) -> Environment:
     booted = replace(environment, desired=DesiredState.RUNNING, boot=environment.boot + 1, restarts=0, stop_reason="")
-    return _commanded(booted, now)
+    return _commanded(booted, now, message)
 
 
-def _commanded(environment: Environment, now: datetime) -> Environment:
-    return replace(environment, generation=environment.generation + 1, updated_at=now)
+def _commanded(environment: Environment, now: datetime, message: str) -> Environment:
+    return replace(environment, generation=environment.generation + 1, updated_at=now, message=message)
 
 
 def _refuse_deleted(environment: Environment) -> None:
