@@ -4,11 +4,12 @@ from datetime import datetime, timedelta
 
 from actors.ports import Ports
 from actors.samples import Samples
-from devpocket.domain.environments import Environment
+from devpocket.domain.environments import Environment, EnvironmentPhase
 from devpocket.runtime.port import Usage
 
 SAVE_INTERVAL = timedelta(minutes=1)
 FRESH_FOR = timedelta(seconds=3)
+_AT_REST = (EnvironmentPhase.REQUESTED, EnvironmentPhase.STOPPED, EnvironmentPhase.FAILED, EnvironmentPhase.DELETED)
 
 
 class Upkeep:
@@ -24,6 +25,9 @@ class Upkeep:
 
     async def usage(self, environment: Environment) -> Usage | None:
         """Return figures that are at most a few seconds old; None while it does not run."""
+        if environment.phase in _AT_REST:
+            self._usage = None
+            return None
         now = self._ports.clock.now()
         if self._usage is None or now - self._usage.measured_at > FRESH_FOR:
             self._usage = await self._ports.runtime.usage(environment.id)
