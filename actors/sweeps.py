@@ -13,11 +13,11 @@ from actors.orphans import Orphans
 from actors.ports import Ports
 from actors.side_by_side import side_by_side
 from actors.slots import Slots
+from actors.terminal_sessions import end
 from devpocket.domain.environments import EnvironmentPhase
 from devpocket.errors import DevPocketError, UnavailableError
 from devpocket.ids import EnvironmentId, UserId
 from devpocket.metrics import SweepKind
-from devpocket.store.errors import MissingDocumentError, VersionConflictError
 from devpocket.store.port import MAX_LIMIT, Document, Key, Lease
 
 BATCH = 200
@@ -130,22 +130,13 @@ class Sweeps:
 
     async def terminals(self) -> int:
         """End the records of terminals whose process is gone."""
-        sessions, found, last = self.ports.store.terminal_sessions, 0, None
+        sessions, now, found, last = self.ports.store.terminal_sessions, self.ports.clock.now(), 0, None
         while page := await sessions.query("is_open", True, limit=MAX_LIMIT, after=last):
             alive = await self.ports.store.live_leases([*{process_lease(each["process_id"]) for each in page}])
             dead = [each for each in page if process_lease(each["process_id"]) not in alive]
-            found += sum(await side_by_side(dead, self._end_terminal))
+            found += sum(await side_by_side(dead, lambda document: end(sessions, document, now)))
             last = page[-1]
         return found
-
-    async def _end_terminal(self, document: Document) -> bool:
-        now = self.ports.clock.now()
-        try:
-            ended = {**document, "is_open": False, "seen_at": now, "ended_at": now}
-            await self.ports.store.terminal_sessions.replace(ended)
-        except (VersionConflictError, MissingDocumentError):
-            return False  # somebody else has ended it
-        return True
 
     async def accounts(self) -> int:
         """Finish removals that a dying process left undone."""

@@ -45,7 +45,7 @@ class TerminalSessions:
         sessions, now = self.ports.store.terminal_sessions, self.ports.clock.now()
         document = await sessions.get(attachment_id)
         if document is not None and document["is_open"]:
-            await _end(sessions, document, now)
+            await end(sessions, document, now)
 
 
 async def end_all(ports: Ports) -> int:
@@ -56,12 +56,13 @@ async def end_all(ports: Ports) -> int:
     sessions, now, count, last = ports.store.terminal_sessions, ports.clock.now(), 0, None
     while page := await sessions.query("is_open", True, limit=MAX_LIMIT, after=last):
         own = [each for each in page if each["process_id"] == ports.process_id]
-        count += sum(await side_by_side(own, lambda document: _end(sessions, document, now)))
+        count += sum(await side_by_side(own, lambda document: end(sessions, document, now)))
         last = page[-1]
     return count
 
 
-async def _end(sessions: Collection, document: Document, now: datetime) -> bool:
+async def end(sessions: Collection, document: Document, now: datetime) -> bool:
+    """Write down that the terminal was closed; tell whether nobody else had done so."""
     ended = {**document, "is_open": False, "seen_at": now, "ended_at": now, "expires_at": now + KEPT_AFTER_END}
     try:
         await sessions.replace(ended)
