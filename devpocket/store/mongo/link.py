@@ -90,8 +90,13 @@ class Link:
         """
         task = asyncio.ensure_future(self._ride_out(operation, RIDE_OUT_S if patience_s is None else patience_s))
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(self._ended)
         return await asyncio.shield(task)
+
+    def _ended(self, task: "asyncio.Future[Any]") -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # a caller that was cancelled does not fetch it
 
     async def _ride_out(self, operation: Callable[[bool], Awaitable[T]], patience_s: float) -> T:
         loop = asyncio.get_running_loop()

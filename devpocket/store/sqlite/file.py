@@ -31,8 +31,8 @@ def open_file(path: Path) -> sqlite3.Connection:
         connection.close()
         if is_locked(error):
             raise StoreLockedError(
-                f"{path} is in use by another process; SQLite serves one process, "
-                "to run several set DATABASE_URL to a MongoDB (mongodb://...)"
+                f"{path} is in use by another process: stop that one first; "
+                "SQLite serves one process, to run several set DATABASE_URL to a MongoDB (mongodb://...)"
             ) from None
         raise ConfigurationError(f"{path} cannot be opened: {error}") from error
     except sqlite3.DatabaseError as error:
