@@ -18,7 +18,7 @@ from pymongo import MongoClient
 from devpocket.clock import SystemClock
 from devpocket.store import open_store
 from devpocket.store.port import Store
-from tests.e2e.server import ServerProcess, processes_naming, wait_until, with_signal
+from tests.e2e.server import ServerProcess, end_environments, processes_naming, wait_until
 from tests.mongodb import with_database
 from tests.phone.client import Phone
 
@@ -158,8 +158,7 @@ class Pair:
         """End whatever is left, and tell of servers that ended by themselves."""
         for server in self.servers:
             server.close()
-        for pid in processes_naming(str(self.data_dir)):
-            with_signal(pid)
+        end_environments(self.data_dir)
         shutil.rmtree(self.data_dir, ignore_errors=True)
 
 

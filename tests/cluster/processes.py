@@ -10,7 +10,7 @@ from pathlib import Path
 
 from scripts.load_templates import TEMPLATES_FOLDER
 from tests.cluster.nginx import Nginx
-from tests.e2e.server import ServerProcess, processes_naming, with_signal
+from tests.e2e.server import ServerProcess, end_environments
 from tests.mongodb import MongoServer
 from tests.redis_server import RedisServer, running_redis
 from tests.store.relay import Relay
@@ -177,8 +177,7 @@ class Cluster:
         for server in self.servers:
             server.close()
         self._mongo.stop()
-        for pid in processes_naming(str(self.data_dir)):
-            with_signal(pid)
+        end_environments(self.data_dir)
         shutil.rmtree(self.data_dir, ignore_errors=True)
 
 

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from devpocket.runtime.local.record import read_record
+
 ROOT = Path(__file__).parents[2]
 START_PATIENCE_S = 30.0
 _LISTENS = re.compile(r"listens on (http://\S+:(\d+))")
@@ -110,9 +112,18 @@ class ServerProcess:
         """End the process, whatever is left of its environments, and its folder."""
         if self.process and self.process.poll() is None:
             self.kill()
-        for pid in processes_naming(str(self.data_dir)):
-            with_signal(pid)
+        end_environments(self.data_dir)
         shutil.rmtree(self.data_dir, ignore_errors=True)
+
+
+def end_environments(data_dir: Path) -> None:
+    """Kill what runs in and around the sandboxes below ``data_dir``, which need no server to go on."""
+    for path in data_dir.rglob("environments/*/record.json"):
+        record = read_record(path)
+        if record is not None and record.sandbox is not None and record.sandbox.init.is_alive:
+            with_signal(record.sandbox.init.pid)
+    for pid in processes_naming(str(data_dir)):
+        with_signal(pid)
 
 
 def with_signal(pid: int) -> None:
