@@ -120,8 +120,11 @@ def end_environments(data_dir: Path) -> None:
     """Kill what runs in and around the sandboxes below ``data_dir``, which need no server to go on."""
     for path in data_dir.rglob("environments/*/record.json"):
         record = read_record(path)
-        if record is not None and record.sandbox is not None and record.sandbox.init.is_alive:
-            with_signal(record.sandbox.init.pid)
+        if record is None or record.sandbox is None:
+            continue
+        for process in (record.sandbox.init, record.sandbox.passt):
+            if process is not None and process.is_alive:
+                with_signal(process.pid)
     for pid in processes_naming(str(data_dir)):
         with_signal(pid)
 
