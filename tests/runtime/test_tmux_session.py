@@ -96,10 +96,13 @@ async def test_ensuring_at_the_same_time_and_again_makes_one_session_with_one_wi
     assert await inside.tmux("list-windows", "-a", "-F", "#{session_name}") == inside.session.name
 
 
-async def test_the_server_of_tmux_inherits_nothing(inside: Inside):
+@pytest.mark.parametrize("number", [10, 254, 255])
+async def test_the_server_of_tmux_inherits_nothing(inside: Inside, number: int):
+    """Whatever its number: bash likes to read its script through 255, and takes another where that is open."""
     read, write = os.pipe()
+    opened = f'exec {number}>&{write} {write}>&-; exec "$@"'
     process = await asyncio.create_subprocess_exec(
-        *inside.session.ensure_argv(), env=inside.variables, pass_fds=[read, write]
+        *["bash", "-c", opened, "bash", *inside.session.ensure_argv()], env=inside.variables, pass_fds=[read, write]
     )
     assert await process.wait() == 0
     os.close(write)

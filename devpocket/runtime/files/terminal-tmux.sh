@@ -29,10 +29,10 @@ if [[ -z ${LC_ALL:-}${LC_CTYPE:-}${LANG:-} ]]; then
     export LANG=C.UTF-8
 fi
 
-# A tmux server outlives whoever starts it: it must not inherit what that one had open. (255 is this script, in bash.)
-for descriptor in /proc/self/fd/*; do
-    descriptor=${descriptor##*/}
-    if ((descriptor > 2 && descriptor != 255)); then
+# A tmux server outlives whoever starts it: it must not inherit what that one had open. (One is this script, for bash.)
+for path in /proc/self/fd/*; do
+    descriptor=${path##*/}
+    if ((descriptor > 2)) && ! [[ $path -ef $0 ]]; then
         eval "exec $descriptor>&-"
     fi
 done 2>/dev/null
