@@ -34,6 +34,7 @@ USERS = 8
 CONNECTIONS_PER_USER = 2
 LIST_S = 4.0
 CHANGES = 60
+FIRST_CHANGES = 3
 SOCKETS = 4
 AIM_GROWTH = 1.3
 FEW_USERS = 100
@@ -138,10 +139,13 @@ async def fan_out(setup: Setup) -> Figures:
         for socket in sockets:
             await socket.wait_for("welcome")
         connection = await stack.enter_async_context(setup.connection(0, person))
-        for number in range(CHANGES):
+        for number in range(FIRST_CHANGES + CHANGES):
             told = asyncio.gather(*(news(each, time.perf_counter()) for each in sockets))
             await connection.ask(("PUT", f"/environments/{environment_id}", {"description": f"change {number}"}))
             times_s += await told
+            if number + 1 == FIRST_CHANGES:  # by then every terminal is attached and its first screen drawn
+                times_s.clear()
+                began_s = time.perf_counter()
     return Figures.of(times_s, time.perf_counter() - began_s)
 
 
