@@ -138,6 +138,18 @@ def test_uids_are_claimed_once_and_given_back(tmp_path):
     assert pool.spare == first + SLOTS
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives uids away")
+def test_a_claim_that_was_cut_off_is_nobodys(tmp_path):
+    (tmp_path / "2000000000").touch()  # a crash, or a full disk
+    (tmp_path / f".{ID}").write_text(ID[:3])
+    pool = UidPool(tmp_path, 2_000_000_000)
+    assert pool.holders() == set()
+    assert pool.claim(ID) == 2_000_000_001
+    assert pool.holders() == {ID}
+    pool.release_all(ID)
+    assert [path.name for path in tmp_path.iterdir()] == ["2000000000"]
+
+
 def test_a_range_of_uids_that_does_not_exist_is_refused():
     with pytest.raises(ConfigurationError, match="LOCAL_UID_BASE"):
         choose_base(2**32 - 10)

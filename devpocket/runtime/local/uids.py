@@ -33,9 +33,10 @@ class UidPool:
         """Return a uid that no other environment has; one that it holds already is returned again."""
         if self._base is None:
             return os.geteuid()
-        taken = {int(path.name): path for path in self._folder.iterdir() if path.name.isdecimal()}
-        for uid, path in taken.items():
-            if path.read_text() == environment_id:
+        self._draft(environment_id).unlink(missing_ok=True)
+        taken = self._taken()
+        for uid, holder in taken.items():
+            if holder == environment_id:
                 return uid
         for uid in range(self._base, self._base + SLOTS):
             if uid not in taken and self._take(uid, environment_id):
@@ -43,27 +44,47 @@ class UidPool:
         raise DriverError("This server cannot hold any more environments.", detail="every uid of the range is taken")
 
     def _take(self, uid: int, environment_id: EnvironmentId) -> bool:
+        """Write the file aside and link it into place: whoever reads it, after a crash too, finds it whole."""
+        draft = self._draft(environment_id)
+        draft.write_text(environment_id)
         try:
-            with (self._folder / str(uid)).open("x") as file:
-                file.write(environment_id)
+            (self._folder / str(uid)).hardlink_to(draft)
         except FileExistsError:
             return False
+        finally:
+            draft.unlink()
         return True
+
+    def _draft(self, environment_id: EnvironmentId) -> Path:
+        return self._folder / f".{environment_id}"
+
+    def _taken(self) -> dict[int, EnvironmentId]:
+        """Return who holds which uid, as far as the files say so: one that is empty is of nobody known."""
+        return {int(path.name): _holder(path) for path in self._folder.iterdir() if path.name.isdecimal()}
 
     def release(self, uid: int, environment_id: EnvironmentId) -> None:
         """Give a uid back, when that environment holds it."""
         path = self._folder / str(uid)
-        if path.is_file() and path.read_text() == environment_id:
-            path.unlink()
+        if _holder(path) == environment_id:
+            path.unlink(missing_ok=True)
 
     def holders(self) -> set[EnvironmentId]:
         """Return the environments that hold a uid."""
-        return {EnvironmentId(path.read_text()) for path in self._folder.iterdir()} if self._base is not None else set()
+        return {holder for holder in self._taken().values() if holder} if self._base is not None else set()
 
     def release_all(self, environment_id: EnvironmentId) -> None:
         """Give back whatever an environment that does not exist any more holds."""
-        for path in self._folder.iterdir():
-            self.release(int(path.name), environment_id)
+        self._draft(environment_id).unlink(missing_ok=True)
+        for uid in self._taken():
+            self.release(uid, environment_id)
+
+
+def _holder(path: Path) -> EnvironmentId:
+    """Return what the file says; nothing when it has just been removed."""
+    try:
+        return EnvironmentId(path.read_text())
+    except FileNotFoundError:
+        return EnvironmentId("")
 
 
 def gid_of(uid: int) -> int:
