@@ -15,12 +15,7 @@ async def greet(server: MailServer, *, timeout_s: float, tls_context: ssl.SSLCon
     Raises :class:`~devpocket.mail.sender.DeliveryError` when one of these fails. Cancelling is safe.
     """
     client = aiosmtplib.SMTP(
-        hostname=server.host,
-        port=server.port,
-        username=server.username,
-        password=server.password,
-        use_tls=server.use_tls,
-        start_tls=server.start_tls,
+        **server.connection,
         tls_context=tls_context or ssl.create_default_context(),
         timeout=timeout_s,
     )

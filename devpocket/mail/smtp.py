@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from dataclasses import dataclass, field
 from email.message import EmailMessage
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import aiosmtplib
@@ -28,6 +29,18 @@ class MailServer:
     """TLS from the first byte."""
     start_tls: bool | None = None
     """Ask for TLS after the greeting: True insists, None takes it where offered, False does not."""
+
+    @property
+    def connection(self) -> dict[str, Any]:
+        """How aiosmtplib is told of it, whatever it is to do there."""
+        return {
+            "hostname": self.host,
+            "port": self.port,
+            "username": self.username,
+            "password": self.password,
+            "use_tls": self.use_tls,
+            "start_tls": self.start_tls,
+        }
 
 
 def parse_mail_url(mail_url: str) -> MailServer:
@@ -80,19 +93,13 @@ class SmtpSender:
         Raises :class:`DeliveryError`; permanent when the server refuses this recipient or this text for good (5yz,
         RFC 5321, 4.2.1). A refused sign-in or sender is the operator's to mend, so it is worth another try.
         """
-        server = self._server
         try:
             async with asyncio.timeout(3 * self._timeout_s):
                 await aiosmtplib.send(
                     message,
                     sender=self._sender,
                     recipients=[mail.to],
-                    hostname=server.host,
-                    port=server.port,
-                    username=server.username,
-                    password=server.password,
-                    use_tls=server.use_tls,
-                    start_tls=server.start_tls,
+                    **self._server.connection,
                     tls_context=self._tls_context,
                     timeout=self._timeout_s,
                 )
