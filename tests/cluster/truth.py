@@ -45,7 +45,7 @@ class Truth:
         folders: dict[str, set[str]] = {
             "environments": {path.name for path in (data_dir / "environments").iterdir()},
             "trash": {path.name for path in (data_dir / "trash").iterdir()},
-            "uids": {path.read_text().strip() for path in (data_dir / "uids").iterdir()},
+            "uids": {str(path.readlink()) for path in (data_dir / "uids").iterdir()},
             "control groups": {str(each) for each in find_cgroups(data_dir).left_over()},
         }
         return cls(

@@ -122,12 +122,12 @@ async def test_what_a_cut_off_start_left_goes_with_the_next_stop_or_deletion(tmp
     cgroups = find_cgroups(tmp_path / "data")
     cgroups.ensure(spec.environment_id, GroupLimits(500, 64 * 1024 * 1024, 50))
     uid = tmp_path / "data" / "uids" / "300000"
-    uid.write_text(spec.environment_id)
+    uid.symlink_to(spec.environment_id)
     if end == "stop":
         await runtime.ensure_stopped(spec.environment_id)
     else:
         await runtime.ensure_deleted(spec.environment_id)
-        assert not uid.exists()
+        assert not uid.is_symlink()
     assert spec.environment_id not in cgroups.left_over()
 
 

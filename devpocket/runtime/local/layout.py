@@ -6,7 +6,7 @@ environments/<id>/        0711 for root (its user passes through), 0700 otherwis
     etc/                  /etc/devpocket, read-only inside: system files, scripts, variables, startup/<attempt>/NNN
     logs/                 installation-<attempt>.log and .status, sandbox.log; not visible inside
 trash/                    what is being removed
-uids/                     one file per host uid in use, holding the environment's id
+uids/                     one link per host uid in use, naming the environment
 locks/                    one file per environment that is being changed
 """
 

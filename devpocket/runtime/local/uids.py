@@ -4,6 +4,7 @@ A uid of its own keeps signals, files and per-user limits of one environment apa
 namespace would not.
 """
 
+import errno
 import os
 from pathlib import Path
 
@@ -17,7 +18,10 @@ SLOTS = 20_000
 
 
 class UidPool:
-    """The uids in use, one file each, so that several server processes agree."""
+    """The uids in use, one symbolic link each, so that several server processes agree.
+
+    A link is made in one step, with what it says (symlink(2)): a server that is killed leaves it whole or not at all.
+    """
 
     def __init__(self, folder: Path, base: int | None) -> None:
         """Raises ConfigurationError when the range does not exist on this machine."""
@@ -33,7 +37,6 @@ class UidPool:
         """Return a uid that no other environment has; one that it holds already is returned again."""
         if self._base is None:
             return os.geteuid()
-        self._draft(environment_id).unlink(missing_ok=True)
         taken = self._taken()
         for uid, holder in taken.items():
             if holder == environment_id:
@@ -44,22 +47,13 @@ class UidPool:
         raise DriverError("This server cannot hold any more environments.", detail="every uid of the range is taken")
 
     def _take(self, uid: int, environment_id: EnvironmentId) -> bool:
-        """Write the file aside and link it into place: whoever reads it, after a crash too, finds it whole."""
-        draft = self._draft(environment_id)
-        draft.write_text(environment_id)
         try:
-            (self._folder / str(uid)).hardlink_to(draft)
+            (self._folder / str(uid)).symlink_to(environment_id)
         except FileExistsError:
             return False
-        finally:
-            draft.unlink()
         return True
 
-    def _draft(self, environment_id: EnvironmentId) -> Path:
-        return self._folder / f".{environment_id}"
-
     def _taken(self) -> dict[int, EnvironmentId]:
-        """Return who holds which uid, as far as the files say so: one that is empty is of nobody known."""
         return {int(path.name): _holder(path) for path in self._folder.iterdir() if path.name.isdecimal()}
 
     def release(self, uid: int, environment_id: EnvironmentId) -> None:
@@ -74,17 +68,18 @@ class UidPool:
 
     def release_all(self, environment_id: EnvironmentId) -> None:
         """Give back whatever an environment that does not exist any more holds."""
-        self._draft(environment_id).unlink(missing_ok=True)
         for uid in self._taken():
             self.release(uid, environment_id)
 
 
 def _holder(path: Path) -> EnvironmentId:
-    """Return what the file says; nothing when it has just been removed."""
+    """Return whom the link names; nobody when it has just been removed or is none of ours."""
     try:
-        return EnvironmentId(path.read_text())
-    except FileNotFoundError:
-        return EnvironmentId("")
+        return EnvironmentId(str(path.readlink()))
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.EINVAL):
+            return EnvironmentId("")
+        raise
 
 
 def gid_of(uid: int) -> int:
