@@ -1,22 +1,22 @@
 """What a store refuses, by condition.
 
-    ConflictError
-     +-- DuplicateKeyError      a unique key is taken; names the index
-     +-- VersionConflictError   somebody else replaced the document first
-     +-- StaleFenceError        the owner that writes has been superseded
-    NotFoundError
-     +-- MissingDocumentError   there is no such document, or it has expired
-    ConfigurationError          the store cannot be opened as configured; one line that says what to do
-     +-- StoreLockedError       another process has the SQLite file
-     +-- StoreCorruptError      the file is not one of ours, or it is damaged
-     +-- IndexMismatchError     the database's indexes contradict the table; lists each difference
-
-A store that does not answer now (connection lost, disk full) raises :class:`devpocket.errors.UnavailableError`.
+ConflictError
+ +-- DuplicateKeyError      a unique key is taken; names the index
+ +-- VersionConflictError   somebody else replaced the document first
+ +-- StaleFenceError        the owner that writes has been superseded
+NotFoundError
+ +-- MissingDocumentError   there is no such document, or it has expired
+ConfigurationError          the store cannot be opened as configured; one line that says what to do
+ +-- StoreLockedError       another process has the SQLite file
+ +-- StoreCorruptError      the file is not one of ours, or it is damaged
+ +-- IndexMismatchError     the database's indexes contradict the table; lists each difference
+UnavailableError           the store does not answer now: connection lost, disk full
+ +-- WriteInDoubtError     it broke off during a write, and somebody has written since
 """
 
 from collections.abc import Sequence
 
-from devpocket.errors import ConfigurationError, ConflictError, NotFoundError
+from devpocket.errors import ConfigurationError, ConflictError, NotFoundError, UnavailableError
 
 
 class DuplicateKeyError(ConflictError):
@@ -55,6 +55,22 @@ class MissingDocumentError(NotFoundError):
 
     def __init__(self, collection: str, document_id: str) -> None:
         super().__init__("This does not exist.", detail=f"{collection}/{document_id} does not exist")
+
+
+class WriteInDoubtError(UnavailableError):
+    """The connection broke during the write, and somebody has changed or removed the document since.
+
+    Whether the write came before that, nobody can tell any more: to refuse it for what the document is now could
+    refuse somebody because of their own command.
+    """
+
+    def __init__(self, collection: str, document_id: str) -> None:
+        super().__init__(
+            "The database was away for a moment, so this may have been carried out; look again.",
+            code="in_doubt",
+            detail=f"{collection}/{document_id} was written again before the answer to a write could be had",
+            retry_after_s=1,
+        )
 
 
 class StoreLockedError(ConfigurationError):

@@ -59,7 +59,8 @@ class Collection(Protocol):
 
         Raises :class:`~devpocket.store.errors.MissingDocumentError`,
         :class:`~devpocket.store.errors.StaleFenceError`, :class:`~devpocket.store.errors.VersionConflictError` (in
-        this order) or :class:`~devpocket.store.errors.DuplicateKeyError`; then nothing has changed.
+        this order) or :class:`~devpocket.store.errors.DuplicateKeyError`; then nothing has changed. After
+        :class:`~devpocket.errors.UnavailableError` it may have.
         """
         ...
 

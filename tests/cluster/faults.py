@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import httpx
 
@@ -27,6 +28,8 @@ PROGRESS = 6
 PROGRESS_PATIENCE_S = 60.0
 QUIET_PATIENCE_S = 60.0
 AWAY_S = 1.5
+PROBLEMS_SHOWN = 12
+"""The first ones say why; what follows from them is many."""
 Say = Callable[[str], None]
 
 
@@ -183,7 +186,7 @@ async def _disturb(scene: Scene, clients: list[Client], minutes: float, say: Say
             faults = scene.random.sample(FAULTS, len(FAULTS))
             while faults or time.monotonic() < until:
                 fault = faults.pop() if faults else scene.random.choice(FAULTS)
-                say(f"{fault.__name__}: {fault.__doc__}")
+                say(f"{datetime.now(UTC):%H:%M:%S} {fault.__name__}: {fault.__doc__}")
                 await fault(scene)
                 await scene.progress()
         finally:
@@ -200,7 +203,7 @@ async def _until_right(scene: Scene, say: Say) -> None:
     """Wait until everything is as promised; what stays wrong for too long is the failure."""
     deadline = time.monotonic() + QUIET_PATIENCE_S
     while problems := (truth := await _look(scene)).problems(scene.ledger):
-        assert time.monotonic() < deadline, "not as promised:\n" + "\n".join(problems)
+        assert time.monotonic() < deadline, "not as promised:\n" + "\n".join(problems[:PROBLEMS_SHOWN])
         await asyncio.sleep(0.2)
     certain = [each for each in scene.ledger.promises if each.exists and each.environment_id in truth.environments]
     lines = sum(len(each.typed) for each in certain)

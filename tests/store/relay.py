@@ -1,8 +1,12 @@
 """A TCP relay in front of a server: it can be cut, stalled, pointed elsewhere, or lose an answer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+
+
+async def _nothing() -> None:
+    """Happens before an answer is lost."""
 
 
 class Relay:
@@ -12,6 +16,7 @@ class Relay:
         self.target = target
         self.lost_answers = 0
         self._marker: bytes | None = None
+        self._first: Callable[[], Awaitable[None]] = _nothing
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._server: asyncio.Server | None = None
@@ -30,9 +35,9 @@ class Relay:
         finally:
             await relay.cut()
 
-    def lose_answer_to(self, marker: bytes) -> None:
-        """Break the connection, once, when the server answers a request that contains ``marker``."""
-        self._marker = marker
+    def lose_answer_to(self, marker: bytes, first: Callable[[], Awaitable[None]] = _nothing) -> None:
+        """Break the connection, once, when the server answers a request that contains ``marker``, after ``first``."""
+        self._marker, self._first = marker, first
 
     @contextmanager
     def stalled(self) -> Iterator[None]:
@@ -93,6 +98,7 @@ class Relay:
                 if answers and self._marker is not None and any(self._marker in request for request in asked):
                     self._marker = None
                     self.lost_answers += 1
+                    await self._first()
                     break
                 asked[:] = [] if answers else [data]
                 await self._flowing.wait()

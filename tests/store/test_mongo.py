@@ -12,7 +12,7 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from devpocket.errors import ConfigurationError, UnavailableError
-from devpocket.store.errors import DuplicateKeyError, IndexMismatchError
+from devpocket.store.errors import DuplicateKeyError, IndexMismatchError, VersionConflictError, WriteInDoubtError
 from devpocket.store.indexes import COLLECTIONS
 from devpocket.store.mongo import link
 from devpocket.store.mongo.store import MongoStore
@@ -128,6 +128,54 @@ async def test_a_lost_answer_hides_no_real_conflict(relayed: MongoStore, relay: 
     with pytest.raises(DuplicateKeyError):
         await relayed.users.insert({"_id": "b", "email_key": "taken-key"})
     assert relay.lost_answers == 1
+
+
+async def test_a_lost_answer_stays_in_doubt_once_somebody_has_built_upon_the_write(
+    relayed: MongoStore, relay: Relay, mongo_database_url: str, clock: MovableClock
+) -> None:
+    """Nobody is refused for what their own write, or what followed from it, has made of the document."""
+    other = MongoStore(mongo_database_url, clock)
+    try:
+        await relayed.users.insert({"_id": "a", "email_key": "a"})
+
+        async def build() -> None:
+            await other.users.replace({"_id": "a", "version": 2, "email_key": "built"})
+
+        relay.lose_answer_to(b"the-change", build)
+        with pytest.raises(WriteInDoubtError):
+            await relayed.users.replace({"_id": "a", "version": 1, "email_key": "the-change"})
+
+        async def remove() -> None:
+            assert await other.users.delete("a")
+
+        relay.lose_answer_to(b"the-last-change", remove)
+        with pytest.raises(WriteInDoubtError):
+            await relayed.users.replace({"_id": "a", "version": 3, "email_key": "the-last-change"})
+
+        async def build_upon_the_new_one() -> None:
+            await other.users.replace({"_id": "b", "version": 1, "email_key": "built"})
+
+        relay.lose_answer_to(b"the-insert", build_upon_the_new_one)
+        with pytest.raises(WriteInDoubtError):
+            await relayed.users.insert({"_id": "b", "email_key": "the-insert"})
+        assert relay.lost_answers == 3
+    finally:
+        await other.close()
+
+
+async def test_a_lost_answer_is_a_conflict_where_another_write_came_first(
+    relayed: MongoStore, relay: Relay, mongo_database_url: str, clock: MovableClock
+) -> None:
+    other = MongoStore(mongo_database_url, clock)
+    try:
+        await relayed.users.insert({"_id": "a", "email_key": "a"})
+        await other.users.replace({"_id": "a", "version": 1, "email_key": "first"})
+        relay.lose_answer_to(b"second")
+        with pytest.raises(VersionConflictError):
+            await relayed.users.replace({"_id": "a", "version": 1, "email_key": "second"})
+        assert relay.lost_answers == 1
+    finally:
+        await other.close()
 
 
 async def test_a_short_outage_is_ridden_out(relayed: MongoStore, relay: Relay) -> None:

@@ -1,7 +1,8 @@
 """The port's collection over one MongoDB collection.
 
 Every write carries a random mark in ``_write``. When a connection breaks before the answer, the write is repeated, and
-the mark tells whether a refusal means somebody else or the first attempt.
+the mark tells whether a refusal means somebody else or the first attempt. Where somebody has written since, no mark is
+left to tell it, and the caller hears that.
 """
 
 import re
@@ -16,7 +17,13 @@ from pymongo.read_concern import ReadConcern
 
 from devpocket.clock import Clock
 from devpocket.store.documents import normalised
-from devpocket.store.errors import DuplicateKeyError, MissingDocumentError, StaleFenceError, VersionConflictError
+from devpocket.store.errors import (
+    DuplicateKeyError,
+    MissingDocumentError,
+    StaleFenceError,
+    VersionConflictError,
+    WriteInDoubtError,
+)
 from devpocket.store.indexes import CollectionSpec
 from devpocket.store.mongo.filters import behind, live, where
 from devpocket.store.mongo.link import Link
@@ -156,6 +163,8 @@ class MongoCollection(Collection):
             return
         stored = await self._find_one({"_id": new["_id"]})
         if stored is None:
+            if repeated:
+                raise WriteInDoubtError(self._spec.name, new["_id"])
             raise MissingDocumentError(self._spec.name, new["_id"])
         if fence is not None and (stored.get("fence") or 0) > fence:
             raise StaleFenceError(self._spec.name, new["_id"], fence)
@@ -175,7 +184,11 @@ class MongoCollection(Collection):
                 raise DuplicateKeyError(self._spec.name, index.removesuffix("_") if index == "_id_" else index)
 
     async def _is_stored(self, new: Document) -> bool:
-        return await self._settled.find_one({"_id": new["_id"], _MARK: new[_MARK]}, {"_id": 1}) is not None
+        """Tell whether it was the first attempt; WriteInDoubtError when the document has been written again since."""
+        stored = await self._settled.find_one({"_id": new["_id"]}, {"version": 1, _MARK: 1})
+        if stored is not None and stored["version"] > new["version"]:
+            raise WriteInDoubtError(self._spec.name, new["_id"])
+        return stored is not None and bool(stored.get(_MARK) == new[_MARK])
 
     async def _evict_expired(self, index: str, new: Document) -> bool:
         if self._spec.expires is None:
