@@ -10,8 +10,8 @@ ConfigurationError          the store cannot be opened as configured; one line t
  +-- StoreLockedError       another process has the SQLite file
  +-- StoreCorruptError      the file is not one of ours, or it is damaged
  +-- IndexMismatchError     the database's indexes contradict the table; lists each difference
-UnavailableError           the store does not answer now: connection lost, disk full
- +-- WriteInDoubtError     it broke off during a write, and somebody has written since
+UnavailableError            the store does not answer now: connection lost, disk full
+ +-- WriteInDoubtError      it broke off during a write, and somebody has written since
 """
 
 from collections.abc import Sequence
