@@ -16,7 +16,6 @@ from actors.messages import (
 from actors.ports import Ports
 from devpocket.domain.environments import Environment, ResourceLimits
 from devpocket.domain.plans import Plan
-from devpocket.domain.templates import merge_variables
 from devpocket.errors import ConflictError, PermissionDeniedError
 from devpocket.ids import EnvironmentId
 from devpocket.metrics import LimitKind, Metrics
@@ -56,7 +55,8 @@ class EnvironmentQueries:
                 updated_at=now,
             )
             if "variables" in changes:
-                changed = _with_variables(changed, changes["variables"])
+                own = {name: value for name, value in changes["variables"].items() if value is not None}
+                changed = changed.with_own_variables(own)
             if (changed.limits, changed.variables) != (environment.limits, environment.variables):
                 changed = replace(changed, revision=environment.revision + 1)
             return changed
@@ -112,10 +112,3 @@ def refuse_excess(plan: Plan, limits: ResourceLimits, metrics: Metrics) -> None:
 
 def _limits(limits: ResourceLimits, changes: Mapping[str, Any]) -> ResourceLimits:
     return replace(limits, **{name: changes[name] for name in _LIMITS if changes.get(name) is not None})
-
-
-def _with_variables(environment: Environment, wished: Mapping[str, str | None]) -> Environment:
-    """Replace the user's own variables; what came from the template stays beneath them."""
-    inherited = {name: value for name, value in environment.variables.items() if name not in environment.own_variables}
-    own = {name: value for name, value in wished.items() if value is not None}
-    return replace(environment, own_variables=own, variables=merge_variables(inherited, own))

@@ -98,7 +98,8 @@ class Environment:
     ``boot`` counts the starts that were asked for and ``booted`` is the one the runtime has performed; a restart is
     nothing but a higher ``boot``. ``attempt`` and ``attempted`` do the same for the installation (recover asks for
     another), and ``revision`` and ``revised`` for the limits and variables that a running one is to get. ``generation``
-    grows with every command. ``fence`` is that of the last owner that wrote.
+    grows with every command. ``fence`` is that of the last owner that wrote. ``variables`` are what its processes get:
+    those of its template under ``own_variables``, its user's; ``covered_variables`` has what these hide of the former.
     """
 
     id: EnvironmentId
@@ -114,6 +115,7 @@ class Environment:
     description: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
     own_variables: Mapping[str, str] = field(default_factory=dict)
+    covered_variables: Mapping[str, str] = field(default_factory=dict)
     startup_commands: tuple[str, ...] = ()
     port: int | None = None
     desired: DesiredState = DesiredState.RUNNING
@@ -191,6 +193,13 @@ class Environment:
             startup_commands=self.startup_commands,
             port=self.port,
         )
+
+    def with_own_variables(self, own: Mapping[str, str]) -> "Environment":
+        """Return it with ``own`` in place of its user's variables; what those hid of its template shows again."""
+        kept = {name: value for name, value in self.variables.items() if name not in self.own_variables}
+        inherited = {**kept, **self.covered_variables}
+        covered = {name: value for name, value in inherited.items() if name in own}
+        return replace(self, variables={**inherited, **own}, own_variables=dict(own), covered_variables=covered)
 
     def with_phase(self, phase: EnvironmentPhase, now: datetime, message: str = "") -> "Environment":
         """Return it in ``phase`` since ``now``, with a sentence for its user."""

@@ -126,7 +126,7 @@ def merge(
     What was not said comes from the template; variables are laid over the template's, name by name. Whether a plan
     allows the outcome is not asked here. ``ValueError`` for amounts that are not in Kubernetes' notation.
     """
-    return Environment(
+    environment = Environment(
         id=environment_id,
         user_id=user_id,
         name=wish.name,
@@ -135,14 +135,14 @@ def merge(
         template_name=template.name,
         image=template.docker_image,
         limits=merge_limits(template.default_resources, wish),
-        variables=merge_variables(template.environment_variables, wish.variables),
-        own_variables=dict(wish.variables or {}),
+        variables=dict(template.environment_variables),
         startup_commands=template.startup_commands,
         port=template.default_port,
         created_at=now,
         updated_at=now,
         phase_since_at=now,
     )
+    return environment.with_own_variables(wish.variables or {})
 
 
 def merge_limits(defaults: ResourceLimits, wish: Wish) -> ResourceLimits:
@@ -153,11 +153,6 @@ def merge_limits(defaults: ResourceLimits, wish: Wish) -> ResourceLimits:
         storage=wish.storage or defaults.storage,
         max_instances=wish.max_instances or defaults.max_instances,
     )
-
-
-def merge_variables(inherited: Mapping[str, str], own: Mapping[str, str] | None) -> dict[str, str]:
-    """Return the user's own variables laid over those of the template."""
-    return {**inherited, **(own or {})}
 
 
 def template_to_document(template: Template) -> dict[str, Any]:

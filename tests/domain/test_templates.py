@@ -1,5 +1,6 @@
 """A request laid over a template, and the form in which a template is stored."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -64,6 +65,20 @@ def test_what_was_said_goes_over_the_template_name_by_name():
     assert environment.limits == ResourceLimits(cpu="2", memory="1Gi", storage="5Gi")
     assert environment.variables == {"PYTHONUNBUFFERED": "1", "LANG": "vi_VN.UTF-8", "MINE": "ä"}
     assert environment.own_variables == {"LANG": "vi_VN.UTF-8", "MINE": "ä"}
+
+
+def test_a_variable_that_its_user_takes_back_is_the_templates_again():
+    template = {"PYTHONUNBUFFERED": "1", "LANG": "C.UTF-8"}
+    made = merged(Wish(name="n", variables={"LANG": "vi_VN.UTF-8", "MINE": "ä"}))
+    assert made.with_own_variables({}).variables == template
+    once_more = made.with_own_variables({"LANG": "de_DE.UTF-8"}).with_own_variables({"PYTHONUNBUFFERED": ""})
+    assert once_more.variables == template | {"PYTHONUNBUFFERED": ""}
+    assert once_more.with_own_variables({}) == merged(Wish(name="n"))
+
+
+def test_a_document_from_before_hidden_variables_were_kept_can_be_changed():
+    old = replace(merged(Wish(name="n", variables={"LANG": "x", "MINE": "1"})), covered_variables={})
+    assert old.with_own_variables({"MINE": "2"}).variables == {"PYTHONUNBUFFERED": "1", "MINE": "2"}
 
 
 def test_a_merge_leaves_the_template_as_it_is():

@@ -116,6 +116,10 @@ async def test_what_is_changed_is_changed(phone: Phone):
     assert changed == (await phone.environment(environment_id)) | {"updated_at": changed["updated_at"]}
     assert (changed["name"], changed["description"]) == ("Neuer Name", "d")
     assert changed["environment_variables"] == {"FROM_TEMPLATE": "slow", "A": "2"}
+    for variables in ({"FROM_TEMPLATE": "own"}, {"FROM_TEMPLATE": None}):
+        body = {"environment_variables": variables}
+        changed = await phone.fetch("PUT", f"/environments/{environment_id}", parsers.ENVIRONMENT, body)
+        assert changed["environment_variables"] == {"FROM_TEMPLATE": variables["FROM_TEMPLATE"] or "slow"}
     nothing = dict.fromkeys(("name", "description", "resource_limits", "environment_variables"))
     same = await phone.fetch("PUT", f"/environments/{environment_id}/", parsers.ENVIRONMENT, nothing)
     assert same["name"] == "Neuer Name"
