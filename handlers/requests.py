@@ -94,6 +94,11 @@ def bearer_token(header: str | None) -> str | None:
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
+def is_handshake(request: HTTPServerRequest) -> bool:
+    """Tell whether a request asks for a WebSocket (RFC 6455, 4.2.1)."""
+    return bool(request.headers.get("Upgrade", "").lower() == "websocket")
+
+
 def content_length(request: HTTPServerRequest) -> int:
     """Return the announced length of the body in bytes; 0 where none is, or one that Tornado will refuse."""
     text = request.headers.get("Content-Length", "0")

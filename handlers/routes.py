@@ -44,7 +44,6 @@ PAGE_ROUTES: tuple[Route, ...] = mail_pages.ROUTES
 SOCKET_ROUTES: tuple[Route, ...] = (
     *terminal.ROUTES,
     *logs.ROUTES,
-    *unknown_sockets.ROUTES,
 )
 
 
@@ -73,7 +72,7 @@ def make_application(backend: Backend, registry: SocketRegistry) -> Application:
     }
     routes = (*ROUTES, *PAGE_ROUTES, *SOCKET_ROUTES)
     backend.metrics.prepare(routes=[route.path for route in routes])
-    return Application([route.url_spec() for route in routes], **settings)
+    return Application([*(route.url_spec() for route in routes), unknown_sockets.RULE], **settings)
 
 
 def server_options(backend: Backend) -> dict[str, Any]:

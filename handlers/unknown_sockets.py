@@ -1,9 +1,13 @@
 """WebSockets where there are none."""
 
+from typing import Any
+
+from tornado.httputil import HTTPServerRequest
+from tornado.routing import Matcher, Rule
 from tornado.websocket import WebSocketHandler
 
 from handlers.answers import AnsweringHandler
-from handlers.paths import Route
+from handlers.requests import is_handshake
 from handlers.sockets import REFUSED, SocketHandler
 
 
@@ -21,8 +25,13 @@ class UnknownSocketHandler(AnsweringHandler, WebSocketHandler):
         """Whatever comes before the client has seen the close frame is of no interest."""
 
 
-ROUTES = (
-    Route("/api/v1/ws", UnknownSocketHandler),
-    Route("/api/v1/ws/{anything}", UnknownSocketHandler),
-    Route("/api/v1/ws/{anything}/{more}", UnknownSocketHandler),
-)
+class _AnyHandshake(Matcher):
+    """Matches whatever asks for a WebSocket, under every address that no route before it has."""
+
+    def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
+        """Return no arguments for the handler, or None for a plain request."""
+        return {} if is_handshake(request) else None
+
+
+RULE = Rule(_AnyHandshake(), UnknownSocketHandler, {"route": ""})
+"""Comes after all routes."""

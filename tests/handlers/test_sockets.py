@@ -84,6 +84,8 @@ async def test_the_token_may_come_in_a_header(server: ServerProcess, person: Per
         "/api/v1/ws?token={access}",
         "/api/v1/ws/exec?token={access}",
         "/api/v1/ws/exec/{id}?token={access}",
+        "/api/v1/ws/terminal/{id}/more?token={access}",
+        "/ws/terminal/{id}?token={access}",
     ],
 )
 async def test_every_refusal_comes_after_the_handshake_and_looks_the_same(
