@@ -2,7 +2,7 @@
 # Sets the tests up, once, and runs all checks: style, types, imports, tests. Arguments go to pytest, e.g.
 # ./test.sh -k terminal. Exits with 0 only when every check passes; says which did not.
 set -euo pipefail
-cd -P -- "$(dirname -- "${BASH_SOURCE[0]}")" # .venv holds its own path, which must be one
+cd -P -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" # .venv holds its own path, which must be one
 # shellcheck source=scripts/setup.sh
 source scripts/setup.sh
 

@@ -152,6 +152,19 @@ def test_a_package_that_cannot_be_installed_is_tried_once_and_named(tree: Path):
     assert second.stderr == "no-such-package is missing; please run: sudo apt-get install no-such-package\n"
 
 
+@pytest.mark.parametrize("script", ["start.sh", "test.sh"])
+def test_a_link_to_a_script_does_what_the_script_does(tmp_path: Path, script: str):
+    root = tmp_path / "the project"
+    (root / "scripts").mkdir(parents=True)
+    (root / "scripts" / "setup.sh").write_text("make_environment() { pwd; exit 7; }\n")
+    shutil.copy(ROOT / script, root)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "link").symlink_to(f"../the project/{script}")
+    (tmp_path / "link").symlink_to("bin/link")
+    done = subprocess.run([tmp_path / "link"], cwd="/", capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (7, f"{root.resolve()}\n", "")
+
+
 @pytest.mark.parametrize("script", ["start.sh", "test.sh", ".ci/run", "scripts/setup.sh"])
 def test_the_scripts_are_clean(script: str):
     checker = shutil.which("shellcheck")
