@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast, get_type_hints
 
 import environs
-from dotenv.parser import parse_stream
+from dotenv.parser import Binding, parse_stream
 
 import devpocket
 from devpocket.errors import ConfigurationError
@@ -87,11 +87,19 @@ def _read_dotenv(path: Path) -> tuple[dict[str, str], list[str]]:
         raise ConfigurationError(f"{path} cannot be read: {error}") from error
     texts, problems = {}, []
     for line in parse_stream(StringIO(content)):  # which does not interpolate: a $ in a password is a $
-        if line.error:
-            problems.append(f"{path}, line {line.original.line}: not NAME=value, or a quote that does not end")
-        elif line.key is not None and line.value is not None:
+        is_blank = line.key is None and not line.error  # or a comment
+        if line.key is not None and line.value is not None:
             texts[line.key] = line.value
+        elif not is_blank:
+            problems.append(f"{path}, line {_line_number(line)}: not NAME=value, or a quote that does not end")
     return texts, problems
+
+
+def _line_number(line: Binding) -> int:
+    """Return where what is said begins; python-dotenv counts empty lines before it to it."""
+    text = line.original.string
+    empty = text[: len(text) - len(text.lstrip())]
+    return line.original.line + empty.count("\n")
 
 
 def _present(variables: Mapping[str, str]) -> dict[str, str]:

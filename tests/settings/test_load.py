@@ -180,12 +180,14 @@ def test_a_file_that_cannot_be_read_is_one_clear_line(tmp_path, content):
 
 def test_lines_of_the_file_that_say_nothing_are_told_by_number_together_with_the_rest(tmp_path):
     dotenv = tmp_path / ".env"
-    dotenv.write_text('\ufeffHOST=::1\n# notes\nPORT 8001\nLOG_LEVEL=loud\nSECRET_KEY="hunter2\n', encoding="utf-8")
+    text = '\ufeffHOST=::1\n# notes\nPORT 8001\nLOG_LEVEL=loud\n\nDEBUG\nSECRET_KEY="hunter2\n'
+    dotenv.write_text(text, encoding="utf-8")
     text = problems({}, dotenv)
     assert "hunter2" not in text
     assert [line.strip() for line in text.splitlines()[1:]] == [
         f"{dotenv}, line 3: not NAME=value, or a quote that does not end",
-        f"{dotenv}, line 5: not NAME=value, or a quote that does not end",
+        f"{dotenv}, line 6: not NAME=value, or a quote that does not end",
+        f"{dotenv}, line 7: not NAME=value, or a quote that does not end",
         "LOG_LEVEL: got 'loud' (4 characters); allowed is one of DEBUG, INFO, WARNING, ERROR",
     ]
 
