@@ -89,6 +89,7 @@ class AnsweringHandler(RequestHandler):
             self.set_header("Allow", self._methods())
         if status_code == 426:
             self.set_header("Upgrade", "websocket")
+            self.set_header("Sec-WebSocket-Version", "13")
         if status_code == 429 or (isinstance(error, DevPocketError) and error.retry_after_s is not None):
             self.set_header("Retry-After", str(retry_after_s(error)))
         self.write_refusal(self._refusal_body(status_code, error), status_code)

@@ -95,8 +95,11 @@ def bearer_token(header: str | None) -> str | None:
 
 
 def is_handshake(request: HTTPServerRequest) -> bool:
-    """Tell whether a request asks for a WebSocket (RFC 6455, 4.2.1)."""
-    return bool(request.headers.get("Upgrade", "").lower() == "websocket")
+    """Tell whether a request asks for a WebSocket, with all that belongs to it (RFC 6455, 4.2.1)."""
+    headers = request.headers
+    options = {option.strip().lower() for option in headers.get("Connection", "").split(",")}
+    asks = "upgrade" in options and headers.get("Upgrade", "").lower() == "websocket"
+    return asks and headers.get("Sec-WebSocket-Version") == "13" and "Sec-WebSocket-Key" in headers
 
 
 def content_length(request: HTTPServerRequest) -> int:

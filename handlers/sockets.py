@@ -89,7 +89,7 @@ class SocketHandler(AnsweringHandler, WebSocketHandler):
     # --- the handshake -----------------------------------------------------------------------------------------------
 
     async def prepare(self) -> None:
-        """Answer a plain request like every other mistake; identification waits until the handshake is over."""
+        """Answer what is no handshake like every other mistake; identification waits until the handshake is over."""
         if not is_handshake(self.request):
             raise HTTPError(426)
 

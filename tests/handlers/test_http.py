@@ -154,10 +154,26 @@ def test_an_environment_that_cannot_be_is_not_found(api: httpx.Client, person: P
     assert answer.json()["code"] == "not_found"
 
 
-def test_a_socket_address_says_that_it_wants_a_websocket(api: httpx.Client) -> None:
-    answer = api.get(f"/api/v1/ws/terminal/{'a' * 24}")
+HANDSHAKE = {
+    "Connection": "keep-alive, Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+
+
+@pytest.mark.parametrize("missing", HANDSHAKE)
+def test_a_socket_address_says_that_it_wants_a_websocket(api: httpx.Client, missing: str) -> None:
+    headers = {name: value for name, value in HANDSHAKE.items() if name != missing}
+    answer = api.get(f"/api/v1/ws/terminal/{'a' * 24}", headers=headers)
     assert_refused(answer, 426, "upgrade_required")
-    assert answer.headers["upgrade"] == "websocket"
+    assert (answer.headers["upgrade"], answer.headers["sec-websocket-version"]) == ("websocket", "13")
+    assert_refused(api.get("/api/v1/ws/none", headers=headers), 404, "not_found")
+
+
+def test_an_old_version_of_websocket_is_told_which_one_is_spoken(api: httpx.Client) -> None:
+    answer = api.get(f"/api/v1/ws/terminal/{'a' * 24}", headers=HANDSHAKE | {"Sec-WebSocket-Version": "8"})
+    assert_refused(answer, 426, "upgrade_required")
 
 
 # --- who asks --------------------------------------------------------------------------------------------------------
