@@ -24,7 +24,8 @@ from devpocket.errors import (
 from devpocket.ids import EnvironmentId, is_id
 from handlers import headers
 from handlers.answers import AnsweringHandler, log
-from handlers.operations import Operation, late, operation_of
+from handlers.operations import Operation, Verb, late, operation_of
+from handlers.refusals import refusal
 from handlers.requests import bearer_token, content_length, header_bytes, load_body, load_query
 
 ADMISSION_DEADLINE_S = 15.0
@@ -138,6 +139,13 @@ class BaseHandler(AnsweringHandler):
         if self._refusal is not None:
             raise self._refusal
 
+    def begin_refusal(self) -> None:
+        """As :meth:`begin`, where no verb runs: what was found before, such as too many requests, goes first."""
+        try:
+            self.begin()
+        except DevPocketError as error:
+            raise refusal(error) from error
+
     def write_error(self, status_code: int, **options: Any) -> None:
         """Answer as ever; a connection whose body is not through will be closed, so say so."""
         if not self._is_through:
@@ -183,10 +191,16 @@ class BaseHandler(AnsweringHandler):
 
     # --- methods that all have ---------------------------------------------------------------------------------------
 
+    async def _refuse(self, *_path: str) -> None:
+        """Answer a method that this address does not have."""
+        self.begin_refusal()
+        raise HTTPError(405)
+
+    _unknown: Verb = _refuse
+    get = post = put = patch = delete = _unknown
+
     async def head(self, *path: str) -> None:
-        """Answer as GET without the body."""
-        if not self._has("get"):
-            raise HTTPError(405)
+        """Answer as GET without the body, also where there is no GET."""
         answering = self.get(*path)
         if answering is not None:
             await answering

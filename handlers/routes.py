@@ -51,6 +51,7 @@ class UnknownAddressHandler(BaseHandler):
     """Whatever no route matches."""
 
     async def _refuse(self, *_path: str) -> None:
+        self.begin_refusal()
         error = NotFoundError("There is nothing at this address.")
         raise refusal(error) from error
 

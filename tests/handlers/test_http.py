@@ -118,7 +118,9 @@ def test_a_preflight_is_answered_without_credentials(api: httpx.Client) -> None:
 @pytest.mark.parametrize("path", ["/nowhere", "/api/v1/nowhere/", "/api/v2/environments", "//", "/health/live/more"])
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "PATCH"])
 def test_an_unknown_address_has_the_body_of_all_refusals(api: httpx.Client, method: str, path: str) -> None:
-    assert_refused(api.request(method, f"{api.base_url}{path}"), 404, "not_found")
+    answer = api.request(method, f"{api.base_url}{path}")
+    assert_refused(answer, 404, "not_found")
+    assert "connection" not in answer.headers  # it can be used again
 
 
 @pytest.mark.parametrize("method", ["PATCH", "DELETE", "TRACE", "PROPFIND", "HEAD"])
@@ -219,6 +221,12 @@ def test_wrong_fields_are_422_and_named(api: httpx.Client) -> None:
 
 def test_a_body_that_is_too_large_is_refused_in_words(api: httpx.Client) -> None:
     answer = api.post("/api/v1/auth/login", content=b"x" * (MAX_BODY + 1))
+    assert_refused(answer, 413, "payload_too_large")
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/api/v1/nowhere"), ("PATCH", "/api/v1/auth/login")])
+def test_so_is_one_for_which_there_is_no_verb(api: httpx.Client, method: str, path: str) -> None:
+    answer = api.request(method, path, content=b"x" * (MAX_BODY + 1))
     assert_refused(answer, 413, "payload_too_large")
 
 

@@ -32,3 +32,6 @@ def test_limits_count_by_user_and_by_address_and_say_when_to_come_back(strict_se
     guesses = [httpx.get(f"{url}/api/v1/auth/me", headers={"Authorization": "Bearer x"}) for _ in range(25)]
     assert guesses[0].status_code == 401
     assert guesses[-1].status_code == 429
+    for method, path in (("GET", "/nowhere"), ("PATCH", "/api/v1/auth/me"), ("HEAD", "/api/v1/auth/login")):
+        answer = httpx.request(method, f"{url}{path}")
+        assert (answer.status_code, "retry-after" in answer.headers) == (429, True), path
