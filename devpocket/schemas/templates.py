@@ -25,29 +25,31 @@ _SLUG = r"^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?$"
 _SLUG_SENTENCE = "Use a-z, 0-9, dots and hyphens, as in nodejs-18."
 _IMAGE = r"^[a-z0-9][A-Za-z0-9_./:@-]*$"
 _IMAGE_SENTENCE = "Use the name of an image like python:3.11-slim."
+_REMOVABLE = ("default_port", "documentation_url", "icon_url")
 
 
 class _TemplateFields(WireSchema):
     ALIASES: ClassVar = {"docker_image": ("image",), "default_resources": ("resources",)}
 
-    tags = fields.List(text(low=1, high=40), validate=validate.Length(max=20, error="Use at most 20 tags."))
-    status = fields.Enum(TemplateStatus, by_value=True)
-    version = text(low=1, high=50, pattern=NAME)
+    tags = fields.List(
+        text(low=1, high=40), validate=validate.Length(max=20, error="Use at most 20 tags."), allow_none=True
+    )
+    status = fields.Enum(TemplateStatus, by_value=True, allow_none=True)
+    version = text(low=1, high=50, pattern=NAME, allow_none=True)
     default_port = whole(1, 65_535, allow_none=True)
     environment_variables = variables(removable=False)
-    startup_commands = fields.List(text(low=1, high=16_384), validate=length(0, 100))
+    startup_commands = fields.List(text(low=1, high=16_384), validate=length(0, 100), allow_none=True)
     documentation_url = text(low=1, high=2048, pattern=WEB_ADDRESS, allow_none=True)
     icon_url = text(low=1, high=2048, pattern=WEB_ADDRESS, allow_none=True)
 
     @post_load
     def _build(self, data: Loaded, **_: Any) -> Loaded:
-        """Return the fields as the domain holds them: limits, tuples, never null where it has a default."""
+        """Return the fields as the domain holds them: limits, tuples, null only where it takes something away."""
+        data = {name: value for name, value in data.items() if value is not None or name in _REMOVABLE}
         for name in ("tags", "startup_commands"):
             if name in data:
                 data[name] = tuple(data[name])
-        if data.get("environment_variables") is None:
-            data.pop("environment_variables", None)
-        if isinstance(data.get("default_resources"), dict):
+        if "default_resources" in data:
             data["default_resources"] = ResourceLimits(**data["default_resources"])
         return data
 
@@ -72,13 +74,13 @@ class CreateTemplateRequest(_TemplateFields):
 
 
 class UpdateTemplateRequest(_TemplateFields):
-    """What to change of a template; what is absent stays. A name is ignored: it never changes."""
+    """What to change of a template; what is absent, or null and cannot be taken away, stays. A name is ignored."""
 
-    display_name = text(low=1, high=100, pattern=NAME)
-    description = text(low=1, high=500, pattern=NO_CONTROLS)
-    category = fields.Enum(TemplateCategory, by_value=True)
-    docker_image = text(low=1, high=255, pattern=_IMAGE, sentence=_IMAGE_SENTENCE)
-    default_resources = fields.Nested(DefaultResourcesRequest)
+    display_name = text(low=1, high=100, pattern=NAME, allow_none=True)
+    description = text(low=1, high=500, pattern=NO_CONTROLS, allow_none=True)
+    category = fields.Enum(TemplateCategory, by_value=True, allow_none=True)
+    docker_image = text(low=1, high=255, pattern=_IMAGE, sentence=_IMAGE_SENTENCE, allow_none=True)
+    default_resources = fields.Nested(DefaultResourcesRequest, allow_none=True)
 
 
 class TemplatesQuery(WireSchema):

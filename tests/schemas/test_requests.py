@@ -263,3 +263,13 @@ def test_each_rule_of_a_template_names_its_field(field: str, value: Any) -> None
 
 def test_a_template_is_never_renamed() -> None:
     assert UpdateTemplateRequest().load({"name": "other", "version": "2"}) == {"version": "2"}
+
+
+def test_null_is_nothing_said_of_a_template_but_where_it_takes_something_away():
+    removable = {"default_port": None, "documentation_url": None, "icon_url": None}
+    assert UpdateTemplateRequest().load(dict.fromkeys(UpdateTemplateRequest().fields)) == removable
+    required = {name for name, field in CreateTemplateRequest().fields.items() if field.required}
+    nulls = dict.fromkeys(CreateTemplateRequest().fields.keys() - required)
+    assert TemplateDefinition(**CreateTemplateRequest().load(template(**nulls))) == TemplateDefinition(
+        **CreateTemplateRequest().load({name: value for name, value in template().items() if name in required})
+    )
