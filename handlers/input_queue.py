@@ -2,6 +2,8 @@
 
 import asyncio
 
+from devpocket.domain.terminals import character_end
+
 HIGH_BYTES = 1024 * 1024
 
 
@@ -32,7 +34,7 @@ class InputQueue:
         """Return 1 to ``most_bytes`` bytes, whole characters, waiting for them; cancelling loses nothing."""
         while not self._buffer:
             await self._change()
-        end = _character_end(self._buffer, most_bytes)
+        end = character_end(self._buffer, most_bytes)
         data = bytes(self._buffer[:end])
         del self._buffer[:end]
         self._changed.set()
@@ -52,11 +54,3 @@ class InputQueue:
         # Each waiter clears the event before it waits and looks again after it: none misses a change.
         self._changed.clear()
         await self._changed.wait()
-
-
-def _character_end(buffer: bytearray, most_bytes: int) -> int:
-    """Return the largest cut up to ``most_bytes`` (at least 4) that does not fall inside a character."""
-    end = min(len(buffer), max(most_bytes, 4))
-    while end < len(buffer) and buffer[end] & 0xC0 == 0x80:
-        end -= 1
-    return end

@@ -1,4 +1,4 @@
-"""Terminal sizes and the UTF-8 splitter: pure, no I/O."""
+"""Terminal sizes, and UTF-8 that is never cut inside a character: pure, no I/O."""
 
 import codecs
 from dataclasses import dataclass
@@ -32,3 +32,11 @@ class Utf8Splitter:
     def flush(self) -> str:
         """Return what an unfinished character at the end of the stream decodes to."""
         return self._decoder.decode(b"", final=True)
+
+
+def character_end(data: bytes | bytearray | memoryview, most_bytes: int) -> int:
+    """Return the largest cut up to ``most_bytes`` (at least 4) that does not fall inside a character."""
+    end = min(len(data), max(most_bytes, 4))
+    while 0 < end < len(data) and data[end] & 0xC0 == 0x80:
+        end -= 1
+    return end or min(len(data), max(most_bytes, 4))

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import fcntl
 import os
+import select
 import signal
 import struct
 import subprocess
@@ -11,12 +12,17 @@ import termios
 from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
-from devpocket.domain.terminals import TerminalSize
+from devpocket.domain.terminals import TerminalSize, character_end
 from devpocket.runtime.child import Child, read_output
 from devpocket.runtime.errors import DriverError
 
 READ_BYTES = 64 * 1024
 """The most that one read gives back."""
+TYPED_BYTES = 2048
+"""What is typed in one go: the kernel puts so much into an empty pty at once, and cuts more than that anywhere."""
+_FIRST_LOOK_S, _LONGEST_LOOK_S = 0.001, 0.05
+_TIOCGPTPEER = 0x5441
+"""Opens the other side of a pty, whatever is mounted (ioctl_tty(2)); termios does not name it."""
 PREFACE_BYTES = 2 * 1024 * 1024
 """The most that is taken of a preface; what is over is cut off."""
 FIRST_OUTPUT_S = 10.0
@@ -101,19 +107,53 @@ class PtyTerminal:
     async def write(self, data: bytes) -> None:
         """Type ``data``; returns once the pty has taken it all. Raises ConnectionError after the end.
 
+        Goes in pieces of whole characters, each when the one before has been read: tmux forgets the beginning of a
+        character of which the rest comes late (``escape-time``), and on a busy machine it does.
+
         Writers take turns. Cancelling may leave a part typed.
         """
         rest = memoryview(data)
         async with self._turn:
             while rest:
-                if self._hung_up or self._closing is not None or self._child.has_ended:
-                    raise ConnectionError("the terminal has ended")
-                try:
-                    rest = rest[os.write(self._master, rest) :]
-                except BlockingIOError:
-                    await self._wait(self._loop.add_writer, self._loop.remove_writer)
-                except OSError as error:
-                    raise ConnectionError("the terminal has ended") from error
+                end = character_end(rest, TYPED_BYTES)
+                await self._until_read()
+                await self._put(rest[:end])
+                rest = rest[end:]
+
+    async def _until_read(self) -> None:
+        """Return when nothing that was typed waits to be read; nobody tells of that, so look again and again."""
+        pause_s = _FIRST_LOOK_S
+        while self._is_unread():
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, _LONGEST_LOOK_S)
+
+    def _is_unread(self) -> bool:
+        self._check_open()
+        try:
+            # Kept open it would hide the end of whoever else has it open.
+            other_side = fcntl.ioctl(self._master, _TIOCGPTPEER, os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
+        except OSError as error:
+            raise ConnectionError("the terminal has ended") from error
+        try:
+            readable = select.poll()
+            readable.register(other_side, select.POLLIN)
+            return any(events & select.POLLIN for _, events in readable.poll(0))
+        finally:
+            os.close(other_side)
+
+    async def _put(self, piece: memoryview) -> None:
+        while piece:
+            self._check_open()
+            try:
+                piece = piece[os.write(self._master, piece) :]
+            except BlockingIOError:
+                await self._wait(self._loop.add_writer, self._loop.remove_writer)
+            except OSError as error:
+                raise ConnectionError("the terminal has ended") from error
+
+    def _check_open(self) -> None:
+        if self._hung_up or self._closing is not None or self._child.has_ended:
+            raise ConnectionError("the terminal has ended")
 
     async def resize(self, size: TerminalSize) -> None:
         """Set the size; the process gets SIGWINCH. Nothing happens after the end."""

@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -133,6 +134,29 @@ async def test_a_program_that_reads_slowly_slows_the_writer_and_gets_everything(
     await terminal.close()
     with pytest.raises(ConnectionError):
         await writing
+
+
+_READS_LATE = """
+import os, select, time
+while True:
+    select.select([0], [], [])
+    time.sleep(0.01)  # by now all is there that comes without being waited for
+    print(len(os.read(0, 4096).decode()), end=" ", flush=True)
+"""
+
+
+@pytest.mark.parametrize("character", ["\u00e9", "\u1ebf", "\U0001f600"])
+async def test_what_waits_to_be_read_never_ends_inside_a_character(character: str):
+    terminal = await sh(f"stty raw -echo; printf ready; exec {sys.executable} -c '{_READS_LATE}'")
+    await until_reads(terminal, b"ready")
+    typing = asyncio.create_task(terminal.write(("x" + character * 10_000).encode()))
+    total, printed = 0, b""
+    while total < 10_001:
+        printed += (chunk := await terminal.read())
+        assert chunk, "a cut character is no text, which ends the program"
+        total = sum(map(int, printed.split()))
+    await typing
+    await terminal.close()
 
 
 async def test_a_megabyte_typed_arrives_in_order_beside_other_writers():
