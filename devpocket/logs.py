@@ -40,6 +40,7 @@ _HARMLESS = frozenset({"error_code", "exit_code", "status_code", "close_code", "
 _WORDS = re.compile(r"[a-z]+")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_QUOTED = re.compile(r"""\s*['":]""")
 _MAX_DEPTH = 6
 
 _MAX_TEXT = 32 * 1024
@@ -73,6 +74,21 @@ class _Handler(logging.StreamHandler[TextIO]):
         self.stream.write(f"a line of {record.name}:{record.lineno} could not be logged ({error})\n")
 
 
+class _QuotesNothing(logging.Filter):
+    """Takes out of Tornado's complaints about a request what they quote of it, which may be any header."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep the line, and of the errors in it the words before what is quoted."""
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                _QUOTED.split(str(each), maxsplit=1)[0] if isinstance(each, Exception) else each for each in record.args
+            )
+        return True
+
+
+_quotes_nothing = _QuotesNothing()
+
+
 def configure_logging(level: LogLevel, log_format: LogFormat, stream: TextIO | None = None) -> None:
     """Send all lines of this process to ``stream`` (standard error by default). May be called again."""
     out = stream or sys.stderr
@@ -100,6 +116,7 @@ def configure_logging(level: LogLevel, log_format: LogFormat, stream: TextIO | N
     root.addHandler(handler)
     root.setLevel(level.value)
     logging.captureWarnings(capture=True)
+    logging.getLogger("tornado.general").addFilter(_quotes_nothing)
     _quiet(level)
 
 

@@ -3,6 +3,7 @@
 Every flow runs with real secrets; then everything that the server has written is searched for them.
 """
 
+import asyncio
 import json
 import re
 from pathlib import Path
@@ -81,6 +82,7 @@ async def everything_with_secrets(person: Person, ear: Eavesdropper, data_dir: P
     await web.call("POST", "/auth/login", content=json.dumps({"password": [WRONG], "username_or_email": WRONG}))
     await web.call("GET", "/auth/me", headers={"authorization": f"Basic {WRONG}", "cookie": f"session={SECOND}"})
     await secrets_in_paths(web.url, [digits_of(mail), reset, WRONG, THIRD, person.access_token])
+    await secrets_in_broken_headers(web.url, [person.access_token, WRONG, digits_of(mail)])
     await web.metric("devpocket_bus_degraded")
     base = web.url.replace("http", "ws", 1)
     for token in (person.access_token, person.access_token[:-1], WRONG, person.refresh_token):
@@ -98,6 +100,23 @@ async def secrets_in_paths(url: str, secrets: list[str]) -> None:
             for path in ("auth/verify-email", "auth/reset-password", "users/me/sessions", "environments", "nothing"):
                 answer = await client.get(f"/api/v1/{path}/{secret}/start")
                 assert answer.status_code in (400, 401, 404, 405)
+
+
+async def secrets_in_broken_headers(url: str, secrets: list[str]) -> None:
+    """Put secrets into headers that are none, which are complained about before any handler sees them."""
+    broken = (
+        "Authorization: {}\x01",
+        "Authorization: Bearer\x0b{}",
+        "Authorization {}: x",
+        "Cookie: session={}\0",
+        "Host: {}/",
+    )
+    for secret in secrets:
+        for header in broken:
+            reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(url).port)
+            writer.write(f"GET /api/v1/auth/me HTTP/1.1\r\n{header.format(secret)}\r\n\r\n".encode())
+            assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+            writer.close()
 
 
 @pytest.fixture(scope="module")
