@@ -15,6 +15,11 @@ make_folder() {
     fi
 }
 
+# Who has taken from itself the right to what the terminal needs has locked itself out, and is let in again.
+unlock() {
+    [[ -r $1 && -w $1 && -x $1 ]] || chmod -- u+rwx "$1" 2>/dev/null
+}
+
 terminal_type() {
     local folder
     for folder in "$HOME/.terminfo" /etc/terminfo /lib/terminfo /usr/share/terminfo; do
@@ -83,7 +88,16 @@ refresh_variables() {
     done | in_tmux source-file - # not as arguments, which anybody may read (ps)
 }
 
+unlock "$HOME"
 make_folder "$state" 700
+if ! unlock "$state"; then
+    # A link to a folder that is somebody else's.
+    set_aside "$state"
+    make_folder "$state" 700
+fi
+if [[ -S $socket && ! -w $socket ]]; then
+    chmod -- u+rw "$socket"
+fi
 make_folder "$workspace" 755
 lock || echo 'The terminal is being made by somebody else for a long time: going on without them.' >&2
 if ! has_session; then
