@@ -6,9 +6,10 @@ It holds no policy. What happens next is decided by :mod:`devpocket.domain.lifec
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from actors.dispatch import handles
 from actors.drive import Drive
@@ -53,7 +54,7 @@ from devpocket.domain.environments import DesiredState, Environment, Environment
 from devpocket.domain.events import EventKind
 from devpocket.domain.instructions import ObserveContainer
 from devpocket.domain.lifecycle import DesiredChanged, RetryDue
-from devpocket.errors import DevPocketError, InvalidStateError, NotFoundError, UnavailableError
+from devpocket.errors import InvalidStateError, NotFoundError, UnavailableError
 from devpocket.ids import EnvironmentId, UserId
 from devpocket.runtime.port import Terminal
 from devpocket.store.environments import EnvironmentRecords
@@ -173,21 +174,16 @@ class EnvironmentActor(LoopActor):
         self._watching.remove(message.watcher_id)
 
     @handles(AttachTerminal)
-    async def attach(self, message: AttachTerminal) -> Terminal:
-        """Attach a tmux client; wake the environment first when it sleeps and its plan says so."""
+    async def attach(self, message: AttachTerminal) -> Callable[[], Awaitable[Terminal]]:
+        """Let a tmux client be attached; wake the environment first when it sleeps and its plan says so."""
         environment = await self._live(message.user_id)
         if environment.phase is not EnvironmentPhase.RUNNING or not environment.is_settled:
             await self._wake(environment)
             raise InvalidStateError("The environment does not run.", code="not_running")
-        terminal = await self._ports.runtime.attach(self._id, message.size)
-        try:
-            await self._terminals.opened(message)
-        except DevPocketError:
-            await terminal.close()
-            raise
+        await self._terminals.opened(message)
         await self._note(self._ports.clock.now())
         self._keep_ticking()
-        return terminal
+        return partial(self._ports.runtime.attach, self._id, message.size)
 
     @handles(DetachTerminal)
     async def detach(self, message: DetachTerminal) -> None:
@@ -279,7 +275,8 @@ class EnvironmentActor(LoopActor):
                 self.tell_self(DriveEnvironment())
                 return
             await self._upkeep.sample(environment, is_watched=self._watching.is_watched)
-            await self._upkeep.save_terminal(environment, self._used_at)
+            if self._upkeep.is_save_due(self._used_at):
+                self.start_child(self._ports.runtime.save_terminal(self._id), "save terminal", keeps_awake=False)
             self._drive.perform(environment, ObserveContainer())
 
     @property

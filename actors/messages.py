@@ -4,7 +4,7 @@ A :class:`UserActor` is keyed by user id and an :class:`EnvironmentActor` by env
 key. Errors are those of :mod:`devpocket.errors`; what is said per message is what is not obvious.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -343,10 +343,11 @@ class UnwatchEnvironment(Message[None]):
 
 
 @dataclass(frozen=True, slots=True)
-class AttachTerminal(Message[Terminal]):
-    """Attach a tmux client; InvalidStateError while it does not run. Whoever asked closes the terminal.
+class AttachTerminal(Message[Callable[[], Awaitable[Terminal]]]):
+    """Let a tmux client be attached; InvalidStateError while it does not run. The reply attaches it.
 
-    Without a ``size`` it takes that of the session as it is.
+    That may take long where a terminal hangs, so it is done by whoever asked, who closes the terminal and tells of
+    its end, also when there never was one. Without a ``size`` it takes that of the session as it is.
     """
 
     user_id: UserId

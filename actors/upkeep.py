@@ -1,5 +1,7 @@
 """What a running environment needs from its owner now and then: samples, saved terminals."""
 
+import asyncio
+import contextlib
 from datetime import datetime, timedelta
 
 from actors.ports import Ports
@@ -9,6 +11,7 @@ from devpocket.runtime.port import Usage
 
 SAVE_INTERVAL = timedelta(minutes=1)
 FRESH_FOR = timedelta(seconds=3)
+PATIENCE_S = 2.0
 _AT_REST = (EnvironmentPhase.REQUESTED, EnvironmentPhase.STOPPED, EnvironmentPhase.FAILED, EnvironmentPhase.DELETED)
 
 
@@ -24,13 +27,19 @@ class Upkeep:
         self._saved_at: datetime | None = None
 
     async def usage(self, environment: Environment) -> Usage | None:
-        """Return figures that are at most a few seconds old; None while it does not run."""
+        """Return figures that are at most a few seconds old, or the last ones; None while it does not run.
+
+        Two seconds are waited for them: the first look at a home of a million files takes longer than its user would
+        wait for the actor that asks.
+        """
         if environment.phase in _AT_REST:
             self._usage = None
             return None
         now = self._ports.clock.now()
         if self._usage is None or now - self._usage.measured_at > FRESH_FOR:
-            self._usage = await self._ports.runtime.usage(environment.id)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE_S):
+                    self._usage = await self._ports.runtime.usage(environment.id)
         return self._usage
 
     async def sample(self, environment: Environment, *, is_watched: bool) -> None:
@@ -46,12 +55,12 @@ class Upkeep:
             self._kept_at = usage.measured_at
             self._samples.add(environment.id, usage)
 
-    async def save_terminal(self, environment: Environment, used_at: datetime | None) -> None:
-        """Save the terminal's state when somebody was at it since the last time, at most once a minute."""
+    def is_save_due(self, used_at: datetime | None) -> bool:
+        """Tell whether to save the terminal's state now: somebody was at it since the last time, a minute ago."""
         now = self._ports.clock.now()
         if used_at is None or (self._saved_at is not None and used_at <= self._saved_at):
-            return
+            return False
         if self._saved_at is not None and now - self._saved_at < SAVE_INTERVAL:
-            return
+            return False
         self._saved_at = now
-        await self._ports.runtime.save_terminal(environment.id)
+        return True

@@ -2,8 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
-from typing import Any, Protocol
+from typing import Protocol
 
 
 class Closable(Protocol):
@@ -32,7 +31,6 @@ class SocketRegistry:
     def __init__(self) -> None:
         self._sockets: set[Closable] = set()
         self._connected: set[Closable] = set()
-        self._finishing: set[asyncio.Task[None]] = set()
         self._nobody = asyncio.Event()
         self._may_detach = asyncio.Event()
         self._may_detach.set()
@@ -63,12 +61,6 @@ class SocketRegistry:
         if not self._connected:
             self._nobody.set()
 
-    def finish(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do ``work`` that outlives its socket; :meth:`detach_all` waits for it."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._finishing.add(task)
-        task.add_done_callback(self._finishing.discard)
-
     async def may_detach(self) -> None:
         """Wait with what takes long while there is something more urgent to do. Safe to cancel."""
         await self._may_detach.wait()
@@ -88,7 +80,7 @@ class SocketRegistry:
     async def detach_all(self, deadline_s: float) -> None:
         """Wait until everything is given back, side by side, for ``deadline_s`` at most. Safe to cancel and repeat."""
         self._may_detach.set()
-        lives = [*(socket.life for socket in self._sockets if socket.life is not None), *self._finishing]
+        lives = [socket.life for socket in self._sockets if socket.life is not None]
         if lives:
             await asyncio.wait(lives, timeout=deadline_s)
 

@@ -23,7 +23,6 @@ from handlers.terminal_session import TerminalSession
 
 log = structlog.get_logger("devpocket.terminals")
 
-ATTACH_DEADLINE_S = 30.0
 ACTIVITY_EVERY = timedelta(seconds=5)
 
 
@@ -89,36 +88,28 @@ class TerminalHandler(SocketHandler):
     async def attach_terminal(self, size: TerminalSize | None) -> Terminal:
         """Attach a tmux client of this socket's own.
 
-        The asking is not cancelled with this: a terminal that comes too late is closed when it comes.
+        Cancelling leaves none.
         """
         attachment_id, user_id = new_id(), self.caller.user.id
         message = AttachTerminal(user_id, attachment_id, size, self.caller.address, self.caller.device)
-        asking = asyncio.create_task(
-            self.backend.environments.ask(self.environment.id, message, timeout=ATTACH_DEADLINE_S)
-        )
         try:
-            terminal = await asyncio.shield(asking)
-        except asyncio.CancelledError:
-            asking.add_done_callback(lambda done: self._close_late(done, attachment_id))
+            attach = await self.backend.environments.ask(self.environment.id, message)
+            terminal = await attach()
+        except BaseException:
+            self._tell(self.backend.environments, self.environment.id, DetachTerminal(attachment_id))
             raise
         self._attachments[id(terminal)] = attachment_id
         return terminal
 
     async def release_terminal(self, terminal: Terminal) -> None:
         """End the tmux client and say so."""
-        await self._end(terminal, self._attachments.pop(id(terminal), ""))
-
-    async def _end(self, terminal: Terminal, attachment_id: str) -> None:
+        attachment_id = self._attachments.pop(id(terminal), "")
         await self.sockets.may_detach()
         try:
             await terminal.close()
         except (DevPocketError, OSError) as error:
             log.warning("terminal not detached", environment=self.environment.id, reason=str(error))
         self._tell(self.backend.environments, self.environment.id, DetachTerminal(attachment_id))
-
-    def _close_late(self, asking: "asyncio.Task[Terminal]", attachment_id: str) -> None:
-        if not asking.cancelled() and asking.exception() is None:
-            self.sockets.finish(self._end(asking.result(), attachment_id))
 
     async def look(self) -> Environment:
         """Return the environment as it is now."""

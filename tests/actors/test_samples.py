@@ -57,6 +57,27 @@ async def stored(store: SqliteStore) -> list[Document]:
     return await store.metrics.query("environment_at", ENVIRONMENT, limit=1000)
 
 
+async def test_figures_that_take_long_are_not_waited_for(
+    clock: SetClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_slow = False
+
+    async def measure(_: EnvironmentId) -> Usage:
+        if is_slow:
+            await asyncio.Event().wait()
+        return usage(clock)
+
+    monkeypatch.setattr("actors.upkeep.PATIENCE_S", 0.01)
+    settings = load_settings(environ={"DATA_DIR": str(tmp_path)}, dotenv=None)
+    ports = SimpleNamespace(clock=clock, settings=settings, runtime=SimpleNamespace(usage=measure))
+    upkeep = Upkeep(cast("Ports", ports), cast("Samples", None))
+    first = await upkeep.usage(environment())
+    assert first is not None
+    is_slow = True
+    clock.advance(60)
+    assert await upkeep.usage(environment()) is first
+
+
 @pytest.mark.parametrize(("is_watched", "interval_s"), [(True, 15), (False, 60)])
 async def test_a_sample_every_15_s_while_watched_and_every_60_s_otherwise(
     store: SqliteStore, clock: SetClock, tmp_path: Path, is_watched: bool, interval_s: int

@@ -2,14 +2,24 @@
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import Phones
-from tests.e2e.server import ServerProcess
+from tests.e2e.server import ServerProcess, processes_naming, wait_until
 from tests.phone.client import Phone
 
 CHARACTERS = "ä€😀漢字ñ"
+
+
+def hangs(environment_id: str) -> bool:
+    """Tell whether a process of the environment is stopped by a signal (proc_pid_stat(5))."""
+    stats = [
+        Path(f"/proc/{pid}/stat").read_text() for pid in processes_naming(f"DEVPOCKET_ENVIRONMENT_ID={environment_id}")
+    ]
+    return any(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
 
 
 @pytest.fixture
@@ -125,6 +135,24 @@ async def test_a_killed_tmux_is_made_anew(phone: Phone, environment_id: str):
         await terminal.enter("tmux kill-server")
         await terminal.until_cleared()
         await terminal.run("echo n${V}$((1 + 1))w", "n2w")
+
+
+async def test_terminals_that_hang_hold_up_no_command(phone: Phone, environment_id: str):
+    async with phone.terminal(environment_id) as terminal:
+        await terminal.run("echo r$((1 + 1))y", "r2y")
+        await terminal.enter("kill -STOP $(pgrep -f start-server)")
+        await asyncio.to_thread(wait_until, lambda: hangs(environment_id), "the stop of tmux")
+    async with AsyncExitStack() as stack:
+        hanging = [await stack.enter_async_context(phone.terminal(environment_id)) for _ in range(3)]
+        for terminal in hanging:
+            await terminal.wait_for("welcome")
+        started = time.monotonic()
+        await phone.environment(environment_id)
+        await phone.command(environment_id, "restart")
+        assert time.monotonic() - started < 8, "each of them hangs for ten seconds"
+        await phone.until(environment_id, "running", patience_s=60)
+        await hanging[0].see("~/workspace", patience_s=40)
+        await hanging[0].run("echo a$((1 + 1))b", "a2b")
 
 
 async def test_a_big_paste_arrives_whole(phone: Phone, environment_id: str):
