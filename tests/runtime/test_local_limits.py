@@ -140,19 +140,41 @@ async def test_a_running_shell_is_held_back_too_and_lives_on(runtime, pair, noti
     assert "File too large" in progress.text
 
 
-async def test_an_environment_far_above_its_storage_is_stopped(start_local, notices):
+async def test_a_home_far_above_its_storage_is_left_to_its_user_unless_it_still_grows(start_local, notices):
     runtime = await start_local(files=50)
     spec = make_spec()
     await runtime.ensure_running(spec)
-    await outcome(runtime, spec, "mkdir ~/many; cd ~/many; touch $(seq 200); sync")
+    await outcome(runtime, spec, "mkdir ~/many; cd ~/many; touch $(seq 200)")
+    watch = runtime._parts.watch
+    watch._disk.free_bytes = -1
+
+    async def is_held() -> bool:
+        home = watch._homes.get(spec.environment_id)
+        return home is not None and home.held_at is home.reading
+
+    async def was_looked_at_again() -> bool:
+        home = watch._homes.get(spec.environment_id)
+        return home is not None and home.held_at is not home.reading
 
     async def is_stopped() -> bool:
         return await runtime.observe(spec.environment_id) is ContainerState.STOPPED
 
-    await runtime.usage(spec.environment_id)
-    runtime._parts.watch._disk.free_bytes = -1
+    await until(is_held)
+    await until(was_looked_at_again)
+    await assert_answers(runtime, spec)
+    assert notices.of(spec) == ["Storage is full: nothing can be written until something is deleted."]
+    await inside(runtime, spec, "touch ~/many/one-more")
     await until(is_stopped)
     assert notices.of(spec)[-1].endswith("the environment was stopped.")
+
+
+async def test_full_scratch_folders_leave_room_for_a_shell(runtime, pair):
+    hostile, _ = pair
+    await runtime.ensure_terminal(hostile)
+    fill = "for folder in /tmp /dev/shm /var/tmp /run/user/1000; do cat /dev/zero > $folder/full; done; true"
+    assert "No space left" in await inside(runtime, hostile, fill)
+    await assert_answers(runtime, hostile)
+    await inside(runtime, hostile, "rm /tmp/full /dev/shm/full /run/user/1000/full")
 
 
 async def test_cpu_is_shared_out(runtime):

@@ -62,16 +62,20 @@ class Bubblewrap:
         ]
 
     def _private(self, memory_bytes: int) -> list[str]:
-        """Own /proc, /dev and scratch folders. What is in them is memory, so it is a part of what memory allows."""
-        half, quarter = max(memory_bytes // 2, 64 * MEBIBYTE), max(memory_bytes // 4, 64 * MEBIBYTE)
+        """Own /proc, /dev and scratch folders.
+
+        What is in them is memory that no end of a process gives back: all of them full must leave enough for a shell
+        in which to empty them.
+        """
+        half, quarter = memory_bytes // 2, memory_bytes // 4
         return [
             *("--proc", "/proc", "--dev", "/dev"),
             *self._scratch("/dev/shm", quarter),  # noqa: S108 - inside, not out here
             *self._scratch("/tmp", half),  # noqa: S108
-            *self._scratch("/run", 16 * MEBIBYTE, "0755"),
+            *self._scratch("/run", memory_bytes // 64, "0755"),
             *("--perms", "0700", "--dir", f"/run/user/{INSIDE_UID}"),
             *("--perms", "0755", "--dir", "/var", "--symlink", "../run", "/var/run"),
-            *self._scratch("/var/tmp", quarter),  # noqa: S108
+            *("--symlink", "../tmp", "/var/tmp"),  # noqa: S108
         ]
 
     def _scratch(self, path: str, size_bytes: int, mode: str = "1777") -> list[str]:

@@ -26,7 +26,7 @@ RESCAN_S = 60.0
 _PATIENCE = 10
 """A home is not measured again before this many times the last measurement has passed."""
 _TOLERANCE = 0.1
-"""Above its limit by more than this part (and 256 MiB), an environment has found a way around and is stopped."""
+"""Above its limit by more than this part (and 256 MiB), an environment that still grows is stopped."""
 _TOLERANCE_BYTES = 256 * 1024 * 1024
 
 
@@ -62,7 +62,12 @@ class _Home:
     at_s: float
     took_s: float
     grown_bytes: int = 0
-    is_full: bool = False
+    held_at: StorageReading | None = None
+    """Its size when its files were forbidden to grow; None while they may."""
+
+    @property
+    def is_full(self) -> bool:
+        return self.held_at is not None
 
 
 @dataclass(slots=True)
@@ -180,18 +185,37 @@ class Watch:
         if home is None:
             return
         limit = environment.record.limits.storage_bytes
-        over = home.reading.size_bytes - limit
-        home.is_full = over > 0 or home.reading.files > self._most_files
-        was_full = last is not None and last.is_full
-        if home.is_full or was_full:
-            pids = await asyncio.to_thread(self._find, environment.id, environment.sandbox)
-            await rlimits.set_growth(pids, environment.record.uid, limit, full=home.is_full)
-        if home.is_full and not was_full:
+        is_over = home.reading.size_bytes > limit or home.reading.files > self._most_files
+        if is_over and home.held_at is None:
+            home.held_at = home.reading
+            await self._hold_growth(environment, full=True)
             self._on_notice(environment.id, "Storage is full: nothing can be written until something is deleted.")
-        if was_full and not home.is_full:
+            # What was written until now was written in good faith, and its user has to get in to delete it.
+            again = await self._measure(environment.id, environment.paths)
+            if again is not None:
+                again.held_at = again.reading
+        elif is_over:
+            await self._hold_growth(environment, full=True)
+            if self._has_found_a_way(home, limit):
+                await self._stop(environment.id, "Storage is far above its limit: the environment was stopped.")
+        elif home.held_at is not None:
+            home.held_at = None
+            await self._hold_growth(environment, full=False)
             self._on_notice(environment.id, "There is storage again.")
-        if over > max(limit * _TOLERANCE, _TOLERANCE_BYTES) or home.reading.files > 2 * self._most_files:
-            await self._stop(environment.id, "Storage is far above its limit: the environment was stopped.")
+
+    async def _hold_growth(self, environment: RunningEnvironment, *, full: bool) -> None:
+        pids = await asyncio.to_thread(self._find, environment.id, environment.sandbox)
+        limits = environment.record.limits
+        await rlimits.set_growth(pids, environment.record.uid, limits.storage_bytes, full=full)
+
+    def _has_found_a_way(self, home: _Home, limit: int) -> bool:
+        """Tell whether a home that is far above its limit has grown since that was forbidden."""
+        now, then = home.reading, home.held_at
+        if then is None:
+            return False
+        is_far_above = now.size_bytes - limit > max(limit * _TOLERANCE, _TOLERANCE_BYTES)
+        has_grown = now.size_bytes - then.size_bytes >= MOVED_BYTES
+        return (is_far_above and has_grown) or (now.files > 2 * self._most_files and now.files > then.files)
 
     async def _measure(self, environment_id: EnvironmentId, paths: EnvironmentPaths) -> _Home | None:
         began = time.monotonic()
@@ -205,15 +229,15 @@ class Watch:
         now = time.monotonic()
         last = self._homes.get(environment_id)
         grown = reading.size_bytes - last.reading.size_bytes if last else 0
-        home = _Home(reading, now, now - began, grown, last.is_full if last else False)
+        home = _Home(reading, now, now - began, grown, last.held_at if last else None)
         self._homes[environment_id] = home
         return home
 
     async def _free_disk(self, environments: list[RunningEnvironment]) -> None:
-        """Stop the environment that most likely fills the disk that the server itself needs."""
-        known = [(home.is_full, home.grown_bytes, one.id) for one in environments if (home := self._homes.get(one.id))]
-        full, grown, environment_id = max(known, default=(False, 0, None))
-        if environment_id is not None and (full or grown > 0):
+        """Stop the environment that most likely fills the disk that the server itself needs, if any grows."""
+        known = [(home.grown_bytes, one.id) for one in environments if (home := self._homes.get(one.id))]
+        grown, environment_id = max(known, default=(0, None))
+        if environment_id is not None and grown > 0:
             await self._stop(environment_id, "The disk of this server is nearly full: the environment was stopped.")
 
     async def _stop(self, environment_id: EnvironmentId, reason: str) -> None:
