@@ -84,6 +84,7 @@ async def test_sees_no_other_process_and_none_of_the_servers_settings(runtime, s
     text = await inside(runtime, spec, "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | tr '\\0' '\\n'; ls /proc")
     assert "must-not-be-seen" not in text
     assert "pytest" not in text
+    assert str(Path.cwd()) not in text.splitlines() + [line.partition("=")[2] for line in text.splitlines()]
     assert str(os.getpid()) not in text.split() or os.getpid() < 100
     assert "PYTEST_CURRENT_TEST" not in await inside(runtime, spec, "env")
 

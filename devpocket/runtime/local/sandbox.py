@@ -30,8 +30,11 @@ _STAGE = "/mnt"
 # path to DATA_DIR, which is the server's alone.
 _STAGE_ARGV = ("unshare", "--mount", "--propagation", "private", "sh", "-c")
 _STAGE_SCRIPT = f'mount --bind "$1" {_STAGE} && shift && exec "$@"'
-# Before anything else: the control groups (125 when one has gone), and a working directory that everybody may see.
-_JOIN_SCRIPT = 'cd /; for group in $1; do echo 0 >"$group/cgroup.procs" || exit 125; done; shift; exec "$@"'
+# Before anything else: the control groups (125 when one has gone), and a working directory that everybody may see,
+# without a word of the server's own.
+_JOIN_SCRIPT = (
+    'cd /; unset OLDPWD; for group in $1; do echo 0 >"$group/cgroup.procs" || exit 125; done; shift; exec "$@"'
+)
 # nsenter(1) has to outlive what it started, or its zombie goes to the machine's first process, which may take its time.
 _STAY_SCRIPT = f"trap '' HUP INT TERM; {_JOIN_SCRIPT}"
 
