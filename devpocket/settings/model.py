@@ -174,8 +174,9 @@ class RuntimeSettings:
     network: LocalNetwork = setting("LOCAL_NETWORK", "auto", values.word(LocalNetwork))
     """Network of a local environment: its own with internet (private), the host's (host), or nothing (none). ``auto``
     is private where that works, else host, and that only while the server listens on loopback."""
-    uid_base: int = setting("LOCAL_UID_BASE", "200000", values.whole(1000, 2_000_000_000))
-    """First host uid for environments when the server was started by root; each environment gets one above it."""
+    uid_base: int | None = optional("LOCAL_UID_BASE", values.whole(1000, 2_000_000_000))
+    """First of 20,000 host uids for environments when the server was started by root. Without it they begin at
+    2000000000, or at 40000 where a container has no such uids."""
     start_timeout_s: float = setting("START_TIMEOUT", "2m", values.duration(1, "1h"))
     """Longest time in one phase of starting or stopping before the environment counts as stuck."""
     installation_timeout_s: float = setting("INSTALLATION_TIMEOUT", "30m", values.duration(10, "24h"))

@@ -16,7 +16,7 @@ from devpocket.runtime.local.cgroups import CgroupsV2, GroupLimits, find_cgroups
 from devpocket.runtime.local.layout import Layout
 from devpocket.runtime.local.uids import SLOTS, UidPool, choose_base
 from devpocket.runtime.port import ContainerState, InstallationState
-from devpocket.settings import LocalNetwork, LocalSandbox
+from devpocket.settings import LocalNetwork, LocalSandbox, load_settings
 from tests.runtime.local_tools import inside, installed, living, make_spec, read_until, until
 
 ID, OTHER = EnvironmentId("0" * 24), EnvironmentId("1" * 24)
@@ -152,6 +152,12 @@ def test_a_file_that_is_no_claim_is_nobodys(tmp_path):
 def test_a_range_of_uids_that_does_not_exist_is_refused():
     with pytest.raises(ConfigurationError, match="LOCAL_UID_BASE"):
         choose_base(2**32 - 10)
+
+
+@pytest.mark.parametrize(("uid_map", "base"), [("0 0 4294967295", 2_000_000_000), ("0 100000 65536", 40_000)])
+def test_without_a_word_uids_come_from_a_range_that_exists(monkeypatch, uid_map, base):
+    monkeypatch.setattr(Path, "read_text", lambda _: f"{uid_map}\n")
+    assert choose_base(load_settings(environ={}, dotenv=None).runtime.uid_base) == base
 
 
 def test_only_paths_that_environments_would_see_are_covered(tmp_path):
