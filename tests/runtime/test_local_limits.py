@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from devpocket.domain.environments import ResourceLimits
+from devpocket.runtime.errors import DriverError
 from devpocket.runtime.local import driver
 from devpocket.runtime.local.cgroups import Cgroups
 from devpocket.runtime.local.installation import KEPT_ATTEMPTS, LOG_BYTES
@@ -106,6 +107,15 @@ async def fill(runtime, spec, notices):
         return bool(notices.of(spec)[-1:] == ["Storage is full: nothing can be written until something is deleted."])
 
     await until(is_told)
+
+
+async def test_a_network_that_cannot_be_mended_leaves_everybody_watched(runtime, pair, notices, monkeypatch):
+    async def fail(_):
+        raise DriverError("The network of this environment could not be set up.")
+
+    monkeypatch.setattr(runtime, "heal", fail)
+    hostile, _ = pair
+    await fill(runtime, hostile, notices)
 
 
 async def test_one_file_cannot_be_larger_than_the_storage(runtime, pair):

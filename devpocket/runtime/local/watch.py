@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import structlog
 
+from devpocket.errors import DevPocketError
 from devpocket.ids import EnvironmentId
 from devpocket.runtime.local import accounting, rlimits, storage
 from devpocket.runtime.local.identity import ProcessIdentity
@@ -141,11 +142,22 @@ class Watch:
         """Look once at everything."""
         environments = await asyncio.to_thread(self._watched.running)
         for environment in environments:
-            await self._watched.heal(environment)
+            async with self._apart(environment.id):
+                await self._watched.heal(environment)
             if self._holds_memory:
-                await self._hold_memory(environment)
+                async with self._apart(environment.id):
+                    await self._hold_memory(environment)
         if environments:
             await self._look_at_storage(environments)
+
+    @contextlib.asynccontextmanager
+    async def _apart(self, environment_id: EnvironmentId) -> AsyncIterator[None]:
+        """What fails with one environment is written down, and leaves the others watched."""
+        try:
+            yield
+        except (DevPocketError, OSError, TimeoutError) as error:
+            reason = getattr(error, "detail", None) or str(error)
+            log.warning("local_watch_failed", environment_id=environment_id, error=reason)
 
     async def _hold_memory(self, environment: RunningEnvironment) -> None:
         """Kill the largest process of an environment whose processes use more memory than it may."""
@@ -171,7 +183,8 @@ class Watch:
         if moved or now - self._disk.scanned_at_s >= RESCAN_S or any(self.is_full(one.id) for one in environments):
             self._disk = _Disk(space.free_bytes, now)
             for environment in environments:
-                await self._look_at_home(environment)
+                async with self._apart(environment.id):
+                    await self._look_at_home(environment)
         if space.free_bytes < space.reserve_bytes:
             await self._free_disk(environments)
 
