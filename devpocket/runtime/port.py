@@ -59,7 +59,7 @@ class Usage:
     """Figures of the environment's own processes and home, measured, never estimated.
 
     Percentages are of the environment's own limits (100 = all it may use) and None where not known yet (a CPU
-    percentage needs two readings).
+    percentage needs two readings, a large home some time).
     """
 
     measured_at: datetime
@@ -67,7 +67,7 @@ class Usage:
     memory_percent: float | None
     storage_percent: float | None
     memory_bytes: int
-    storage_bytes: int
+    storage_bytes: int | None
     processes: int
     network_received_bytes: int | None
     network_sent_bytes: int | None

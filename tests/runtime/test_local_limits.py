@@ -8,7 +8,7 @@ import pytest
 
 from devpocket.domain.environments import ResourceLimits
 from devpocket.runtime.errors import DriverError
-from devpocket.runtime.local import driver
+from devpocket.runtime.local import driver, storage
 from devpocket.runtime.local.cgroups import Cgroups
 from devpocket.runtime.local.installation import KEPT_ATTEMPTS, LOG_BYTES
 from devpocket.runtime.local.storage import DiskSpace
@@ -116,6 +116,20 @@ async def test_a_network_that_cannot_be_mended_leaves_everybody_watched(runtime,
     monkeypatch.setattr(runtime, "heal", fail)
     hostile, _ = pair
     await fill(runtime, hostile, notices)
+
+
+async def test_a_home_that_takes_long_to_measure_holds_up_no_figures(start_local, monkeypatch):
+    async def never(_):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(storage, "measure", never)
+    runtime, spec = await start_local(), make_spec()
+    await runtime.ensure_running(spec)
+    async with asyncio.timeout(10):
+        usage = await runtime.usage(spec.environment_id)
+    assert usage is not None
+    assert usage.processes > 0
+    assert (usage.storage_bytes, usage.storage_percent) == (None, None)
 
 
 async def test_one_file_cannot_be_larger_than_the_storage(runtime, pair):

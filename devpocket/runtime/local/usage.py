@@ -29,7 +29,11 @@ class UsageMeter:
         self._readings: dict[EnvironmentId, _CpuReading] = {}
 
     def read(
-        self, environment_id: EnvironmentId, record: EnvironmentRecord, sandbox: SandboxRecord, storage_bytes: int
+        self,
+        environment_id: EnvironmentId,
+        record: EnvironmentRecord,
+        sandbox: SandboxRecord,
+        storage_bytes: int | None,
     ) -> Usage:
         """Return present figures. Blocks for some milliseconds: call it off the loop."""
         cpu_s = self._cgroups.cpu_s(environment_id)
@@ -42,7 +46,7 @@ class UsageMeter:
             measured_at=now,
             cpu_percent=self._cpu_percent(environment_id, record, sandbox, sums.cpu_s if cpu_s is None else cpu_s),
             memory_percent=_percent(memory, record.limits.memory_bytes),
-            storage_percent=_percent(storage_bytes, record.limits.storage_bytes),
+            storage_percent=None if storage_bytes is None else _percent(storage_bytes, record.limits.storage_bytes),
             memory_bytes=memory,
             storage_bytes=storage_bytes,
             processes=sums.processes,

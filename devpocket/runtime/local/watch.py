@@ -24,6 +24,8 @@ Notice = Callable[[EnvironmentId, str], None]
 MOVED_BYTES = 4 * 1024 * 1024
 """Free space that changed by less than this since the last look is nobody's doing."""
 RESCAN_S = 60.0
+FIRST_LOOK_S = 1.0
+"""Whoever asks for the size of a home that was not measured yet waits no longer; the watch measures it to the end."""
 _PATIENCE = 10
 """A home is not measured again before this many times the last measurement has passed."""
 _TOLERANCE = 0.1
@@ -120,10 +122,13 @@ class Watch:
         home = self._homes.get(environment_id)
         return home is not None and home.is_full
 
-    async def size_bytes(self, environment_id: EnvironmentId, paths: EnvironmentPaths) -> int:
-        """Return the size of a home as of the last look; measured now when there was none."""
-        home = self._homes.get(environment_id) or await self._measure(environment_id, paths)
-        return home.reading.size_bytes if home else 0
+    async def size_bytes(self, environment_id: EnvironmentId, paths: EnvironmentPaths) -> int | None:
+        """Return the size of a home as of the last look; measured now when there was none, None if that takes long."""
+        home = self._homes.get(environment_id)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_LOOK_S):
+                home = home or await self._measure(environment_id, paths)
+        return home.reading.size_bytes if home else None
 
     def forget(self, environment_id: EnvironmentId) -> None:
         """Forget an environment that has ended."""
