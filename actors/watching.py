@@ -39,10 +39,9 @@ class Watching:
         return self.sign_at is not None and self._ports.clock.now() - self.sign_at < WATCHED_FOR
 
     def add(self, watcher_id: str, listener: Callable[[EnvironmentEvent], None], environment: Environment) -> None:
-        """Call ``listener`` from now on; it has seen ``environment``."""
+        """Call ``listener`` from now on; it has seen ``environment``, which may be news to those who watch already."""
+        self.catch_up(environment)
         self._watchers[watcher_id] = listener
-        self._shown = self._shown or _shown(status_data(environment))
-        self._seen_version = max(self._seen_version, environment.version)
 
     def remove(self, watcher_id: str) -> None:
         """Stop calling."""
