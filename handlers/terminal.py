@@ -1,6 +1,7 @@
 """The terminal's WebSocket; docs/websocket.md says what is on the wire."""
 
 import asyncio
+import contextlib
 from datetime import timedelta
 
 import structlog
@@ -122,7 +123,8 @@ class TerminalHandler(SocketHandler):
         now = self.backend.clock.now()
         if now - self._noted_at >= ACTIVITY_EVERY:
             self._noted_at = now
-            self.backend.environments.tell(self.environment.id, NoteActivity(now))
+            with contextlib.suppress(UnavailableError):  # overrun, or stopping: no reason to take the keyboard away
+                self.backend.environments.tell(self.environment.id, NoteActivity(now))
 
     def note_printing(self, amount_bytes: int) -> None:
         """Count."""
