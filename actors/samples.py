@@ -1,6 +1,5 @@
 """Samples of use, gathered over all environments of a process and written together."""
 
-import asyncio
 import logging
 from datetime import timedelta
 
@@ -19,7 +18,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class Samples:
-    """A buffer with one writer. Owned by the supervisor, which runs :meth:`run` and calls :meth:`flush` at the end."""
+    """A buffer with one writer: the supervisor, which calls :meth:`flush` again and again, and at the end."""
 
     def __init__(self, store: Store, clock: Clock, ttl_s: float) -> None:
         self._store = store
@@ -43,12 +42,6 @@ class Samples:
         }
         while len(self._waiting) > MAXIMUM_WAITING:
             del self._waiting[next(iter(self._waiting))]
-
-    async def run(self) -> None:
-        """Write what has gathered, again and again, until cancelled."""
-        while True:
-            await asyncio.sleep(WRITE_INTERVAL_S)
-            await self.flush()
 
     async def flush(self) -> None:
         """Write what has gathered. While the store is away it is kept for the next time; otherwise it is done with.

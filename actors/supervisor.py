@@ -4,13 +4,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from actors.directory import Directory
 from actors.environment_messages import DriveEnvironment, EventArrived, SomebodyWatches
 from actors.journal import event_from_bus
 from actors.ports import Ports
-from actors.samples import Samples
+from actors.samples import WRITE_INTERVAL_S, Samples
 from actors.sweeps import Sweeps, process_lease
 from actors.user import ForgetCached, SessionEnded
 from devpocket.bus.port import Subscription, Topic
@@ -57,10 +58,10 @@ class Supervisor:
             SweepKind.ACCOUNTS: settings.orphan_sweep_interval_s,
         }
         for sweep, interval_s in intervals_s.items():
-            self._begin(f"sweep {sweep}", self._repeat(sweep, interval_s))
-        self._begin("count environments", self._count())
-        self._begin("write samples", self._samples.run())
-        self._begin("show life", self._show_life())
+            self._begin(f"sweep {sweep}", interval_s, partial(self._sweeps.run, sweep))
+        self._begin("count environments", COUNT_INTERVAL_S, self._sweeps.count_phases)
+        self._begin("write samples", WRITE_INTERVAL_S, self._samples.flush)
+        self._begin("show life", settings.lease_ttl_s / 3, self._show_life)
 
     async def stop(self, deadline_s: float) -> None:
         """Stop listening and looking; then environments hand over, users end, and what has gathered is written."""
@@ -76,44 +77,36 @@ class Supervisor:
             async with asyncio.timeout(deadline_s / 2):
                 await self._samples.flush()
                 await self._say_farewell()
-        except TimeoutError:
+        except (UnavailableError, TimeoutError):
             _LOG.warning("the store does not answer: samples are given up, the sign of life runs out by itself")
 
-    def _begin(self, name: str, work: Any) -> None:
-        self._tasks.append(asyncio.create_task(work, name=name))
+    def _begin(self, name: str, interval_s: float, work: Callable[[], Awaitable[object]]) -> None:
+        self._tasks.append(asyncio.create_task(self._repeat(name, interval_s, work), name=name))
 
-    async def _repeat(self, sweep: SweepKind, interval_s: float) -> None:
+    async def _repeat(self, name: str, interval_s: float, work: Callable[[], Awaitable[object]]) -> None:
+        """Do ``work`` for ever: whatever it raises is a reason to try again later, not to stop trying."""
         while True:
-            await self._sweeps.run(sweep)
+            try:
+                await work()
+            except UnavailableError as error:
+                _LOG.warning("%s: the store does not answer: %s", name, error.detail or error.public)
+            except Exception:
+                _LOG.exception("%s failed", name)
             await asyncio.sleep(interval_s)
-
-    async def _count(self) -> None:
-        while True:
-            await self._tolerating(self._sweeps.count_phases())
-            await asyncio.sleep(COUNT_INTERVAL_S)
 
     async def _show_life(self) -> None:
         """Hold the lease by which other processes see that this one lives."""
-        ttl_s = self._ports.settings.ownership.lease_ttl_s
-        while True:
-            await self._tolerating(self._ports.store.acquire_lease(self._lease_id, self._ports.process_id, ttl_s))
-            await asyncio.sleep(ttl_s / 3)
+        settings = self._ports.settings.ownership
+        await self._ports.store.acquire_lease(self._lease_id, self._ports.process_id, settings.lease_ttl_s)
 
     async def _say_farewell(self) -> None:
-        live = await self._tolerating(self._ports.store.live_leases([self._lease_id]))
-        for lease in (live or {}).values():
-            await self._tolerating(self._ports.store.forget_lease(lease))
+        live = await self._ports.store.live_leases([self._lease_id])
+        for lease in live.values():
+            await self._ports.store.forget_lease(lease)
 
     @property
     def _lease_id(self) -> str:
         return process_lease(self._ports.process_id)
-
-    async def _tolerating(self, work: Awaitable[Any]) -> Any:
-        try:
-            return await work
-        except UnavailableError as error:
-            _LOG.warning("the store does not answer: %s", error.detail or error.public)
-            return None
 
     def _heard(self, topic: str, event: Any) -> None:
         """Lead an event to the actors it concerns, as far as there are any here."""
