@@ -29,7 +29,11 @@ class BusyActor:
 
 
 class ActorObserver(Protocol):
-    """Where the figures go. Called on the loop after every message: quick, and never raising."""
+    """Where the figures go. Called on the loop, after every message among others: quick, and never raising."""
+
+    def actor_started(self, actor_class: str) -> None:
+        """An actor was started, for the first time under its key or after another has ended."""
+        ...
 
     def message_ended(self, actor_class: str, message_class: str, duration_s: float, outcome: Outcome) -> None:
         """One message was handled, or not: ``refused`` is a domain error, ``failed`` any other."""

@@ -164,6 +164,8 @@ class ActorLife(PykkaActor):
         self.actor_ref.started_task = task
         self.running[task] = self
         task.add_done_callback(self._ended)
+        if self.observer is not None:
+            self.observer.actor_started(type(self).__name__)
 
     # The loop
 

@@ -44,6 +44,7 @@ def test_series_of_routes_and_actors_are_there_once_they_are_told():
     assert value(metrics, "http_request_seconds_count", route="/health") == 0
     assert value(metrics, "actor_messages_total", actor="UserActor", message="TakeRequest", outcome="failed") == 0
     assert value(metrics, "actor_inbox_depth", actor="UserActor") == 0
+    assert value(metrics, "actor_starts_total", actor="UserActor") == 0
 
 
 def test_several_can_live_in_one_process():
@@ -67,6 +68,7 @@ def test_what_is_reported_is_what_is_read():
     metrics.swept(SweepKind.ORPHANS, 2)
     metrics.message_ended("UserActor", "TakeRequest", 0.001, "refused")
     metrics.messages_dropped("UserActor", 3)
+    metrics.actor_started("UserActor")
     metrics.actors_counted({"UserActor": 5}, {"UserActor": 7})
     assert value(metrics, "info", version="1.2.3", environment="test") == 1
     assert value(metrics, "http_requests_total", route="/health", status="2xx") == 1
@@ -81,6 +83,7 @@ def test_what_is_reported_is_what_is_read():
     assert value(metrics, "swept_total", sweep="orphans") == 2
     assert value(metrics, "actor_messages_total", actor="UserActor", message="TakeRequest", outcome="refused") == 1
     assert value(metrics, "actor_messages_dropped_total", actor="UserActor") == 3
+    assert value(metrics, "actor_starts_total", actor="UserActor") == 1
     assert value(metrics, "actors_alive", actor="UserActor") == 5
     assert value(metrics, "actor_inbox_depth", actor="UserActor") == 7
     metrics.actors_counted({}, {})

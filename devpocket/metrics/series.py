@@ -102,6 +102,7 @@ class Metrics:
             "actor_message_seconds", "Time in which a message is handled.", ("message",)
         )
         self._dropped = self._counter("actor_messages_dropped", "Messages left when an actor ended.", ("actor",))
+        self._actor_starts = self._counter("actor_starts", "Actors started, first ones and successors.", ("actor",))
 
     # --- making series -----------------------------------------------------------------------------------------------
 
@@ -130,6 +131,7 @@ class Metrics:
             self._actors.labels(actor)
             self._inbox.labels(actor)
             self._dropped.labels(actor)
+            self._actor_starts.labels(actor)
             for message in messages:
                 self._message_seconds.labels(message)
                 for outcome in MessageOutcome:
@@ -231,6 +233,10 @@ class Metrics:
     def messages_dropped(self, actor_class: str, count: int) -> None:
         """An actor ended and so many messages were left."""
         self._dropped.labels(actor_class).inc(count)
+
+    def actor_started(self, actor_class: str) -> None:
+        """An actor was started, for the first time under its key or after another has ended."""
+        self._actor_starts.labels(actor_class).inc()
 
     def actors_counted(self, alive: Mapping[str, int], waiting: Mapping[str, int]) -> None:
         """So many actors of each class live, and so many messages wait for them."""

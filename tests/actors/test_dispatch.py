@@ -114,10 +114,13 @@ async def test_expected_refusals_are_logged_without_traceback(caplog):
     assert [r.exc_info for r in about] == [None, None, None]
 
 
-async def test_an_observer_hears_how_every_message_ended():
-    ended = []
+async def test_an_observer_hears_of_starts_and_how_every_message_ended():
+    started, ended = [], []
 
     class Observer:
+        def actor_started(self, actor_class):
+            started.append(actor_class)
+
         def message_ended(self, actor_class, message_class, duration_s, outcome):
             assert duration_s >= 0
             ended.append((actor_class, message_class, outcome))
@@ -134,6 +137,7 @@ async def test_an_observer_hears_how_every_message_ended():
     ref.tell(Fail(NotFoundError("none")))
     ref.tell(Unheard())
     await ref.ask(Recall(), block=False)
+    assert started == ["Observed"]
     assert ended == [
         ("Observed", "Note", "handled"),
         ("Observed", "Fail", "failed"),
