@@ -50,11 +50,22 @@ RECONNECT = "The server restarts. Your terminal goes on: connect again in a mome
 
 def listen(settings: Settings) -> list[socket.socket]:
     """Return the listening sockets; ConfigurationError in one line when the address or the port cannot be had."""
-    host, port = settings.server.host, settings.server.port
+    return _bound(settings.server.host, settings.server.port, "HOST, PORT")
+
+
+def listen_for_metrics(settings: Settings) -> list[socket.socket]:
+    """Return the sockets of ``METRICS_PORT``, none where that is not set; ConfigurationError as above."""
+    observation = settings.observation
+    if observation.metrics_port is None:
+        return []
+    return _bound(observation.metrics_host, observation.metrics_port, "METRICS_PORT")
+
+
+def _bound(host: str, port: int, named: str) -> list[socket.socket]:
     try:
         return bind_sockets(port, host)
     except OSError as error:
-        raise ConfigurationError(f"HOST, PORT: cannot listen on {host}:{port}: {error.strerror or error}") from error
+        raise ConfigurationError(f"{named}: cannot listen on {host}:{port}: {error.strerror or error}") from error
 
 
 class Server:
@@ -73,10 +84,13 @@ class Server:
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; ConfigurationError when a part does not allow a start."""
         async with AsyncExitStack() as stack:
+            for_metrics = listen_for_metrics(self._settings)  # while there is nothing yet that would have to be stopped
             assembly = await self._start_parts(stack)
             http = HTTPServer(make_application(assembly.backend, self._sockets), **server_options(assembly.backend))
             http.add_sockets(self._listening)
-            self._serve_metrics(assembly)
+            if for_metrics:
+                HTTPServer(make_metrics_application(assembly.backend.metrics)).add_sockets(for_metrics)
+                log.info("metrics listen", port=for_metrics[0].getsockname()[1])
             self._handle_signals()
             assembly.backend.health.accepting = True
             self._announce()
@@ -142,18 +156,6 @@ class Server:
         lag = LoopLagMonitor(metrics.loop_lagged)
         stack.push_async_callback(lag.close)
         lag.start()
-
-    def _serve_metrics(self, assembly: Assembly) -> None:
-        observation = self._settings.observation
-        if observation.metrics_port is None:
-            return
-        try:
-            sockets = bind_sockets(observation.metrics_port, observation.metrics_host)
-        except OSError as error:
-            where = f"{observation.metrics_host}:{observation.metrics_port}"
-            raise ConfigurationError(f"METRICS_PORT: cannot listen on {where}: {error.strerror or error}") from error
-        HTTPServer(make_metrics_application(assembly.backend.metrics)).add_sockets(sockets)
-        log.info("metrics listen", port=sockets[0].getsockname()[1])
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -61,6 +61,15 @@ def test_a_second_process_on_the_same_data_is_sent_to_mongodb(stopped: ServerPro
     assert stopped.stop() == 0
 
 
+def test_a_port_for_metrics_that_is_taken_is_one_line_and_exit_2_before_anything_starts(stopped: ServerProcess):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        stopped.variables = {"METRICS_PORT": str(taken.getsockname()[1])}
+        ended = stopped.run("serve")
+    assert ended.returncode == 2
+    assert "METRICS_PORT: cannot listen on 127.0.0.1:" in one_sentence(ended.stderr)
+    assert not (stopped.data_dir / "devpocket.db").exists()
+
+
 def test_a_data_folder_that_cannot_be_written_is_one_line_and_exit_2(stopped: ServerProcess):
     (stopped.data_dir / "file").write_text("no folder")
     stopped.variables = {"DATA_DIR": str(stopped.data_dir / "file" / "data")}
