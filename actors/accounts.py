@@ -229,19 +229,8 @@ class Accounts:
         raise ConflictError("No free username was found for this address.")
 
     def _new_user(self, username: str, email: str, full_name: str | None) -> User:
-        now = self._ports.clock.now()
-        username, email = rules.clean_username(username), rules.clean_email(email)
-        return User(
-            id=UserId(new_id()),
-            username=username,
-            username_key=rules.username_key(username),
-            email=email,
-            email_key=rules.email_key(email),
-            full_name=(full_name or "").strip() or None,
-            subscription_plan=self._ports.plans.default.name,
-            created_at=now,
-            updated_at=now,
-        )
+        plan, now = self._ports.plans.default.name, self._ports.clock.now()
+        return rules.new_user(UserId(new_id()), username, email, plan=plan, now=now, full_name=full_name)
 
 
 def _linking(identity: GoogleIdentity) -> Callable[[User], User]:

@@ -118,30 +118,18 @@ async def make_admin(ports: Ports, username: str, email: str, password: str) -> 
     existing = await records.by_email(rules.email_key(email))
     if existing is not None:
         return await _promote(ports, records, existing, username)
-    username, email = rules.clean_username(username), rules.clean_email(email)
-    rules.raise_problems(rules.username_problems(username) + rules.email_problems(email))
+    plan, now = ports.plans.default.name, ports.clock.now()
+    user = rules.new_user(UserId(new_id()), username, email, plan=plan, now=now)
+    rules.raise_problems(rules.username_problems(user.username) + rules.email_problems(user.email))
     check_new_password(password)
-    now = ports.clock.now()
     passwords = Passwords(password_settings(ports.settings))
     try:
-        user = User(
-            id=UserId(new_id()),
-            username=username,
-            username_key=rules.username_key(username),
-            email=email,
-            email_key=rules.email_key(email),
-            password_hash=await passwords.hash(password),
-            role=Role.ADMIN,
-            is_verified=True,
-            subscription_plan=ports.plans.default.name,
-            created_at=now,
-            updated_at=now,
-        )
+        password_hash = await passwords.hash(password)
     finally:
         await passwords.close()
-    await records.insert(user)
+    await records.insert(replace(user, password_hash=password_hash, role=Role.ADMIN, is_verified=True))
     await Audit(ports).note("made_administrator", _OPERATOR, user_id=user.id)
-    return f"{username} has been made an administrator."
+    return f"{user.username} has been made an administrator."
 
 
 async def _promote(ports: Ports, records: UserRecords, user: User, username: str) -> str:

@@ -115,6 +115,23 @@ def email_key(email: str) -> str:
     return clean_email(email).lower()
 
 
+def new_user(
+    user_id: UserId, username: str, email: str, *, plan: str, now: datetime, full_name: str | None = None
+) -> User:
+    """Return an account as it begins, with clean names; whether they keep the rules is asked with the rules below."""
+    return User(
+        id=user_id,
+        username=clean_username(username),
+        username_key=username_key(username),
+        email=clean_email(email),
+        email_key=email_key(email),
+        full_name=(full_name or "").strip() or None,
+        subscription_plan=plan,
+        created_at=now,
+        updated_at=now,
+    )
+
+
 def is_email_login(login: str) -> bool:
     """Tell whether ``username_or_email`` holds an address; a username has no ``@``."""
     return "@" in login
