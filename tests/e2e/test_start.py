@@ -1,11 +1,12 @@
 """Starts that must not succeed, and what they say."""
 
+import signal
 import socket
 from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.server import ServerProcess
+from tests.e2e.server import ServerProcess, wait_until
 
 
 @pytest.fixture
@@ -94,6 +95,14 @@ def test_the_first_start_loads_the_templates_and_the_second_keeps_them(stopped: 
     assert said.returncode == 0
     assert "10 unchanged" in said.stdout
     assert "created" not in said.stdout
+
+
+def test_who_is_busy_with_what_is_told_on_sigusr1(stopped: ServerProcess):
+    stopped.start()
+    assert stopped.process
+    stopped.process.send_signal(signal.SIGUSR1)
+    wait_until(lambda: "busy actors" in stopped.log_tail(), "the report")
+    assert stopped.stop() == 0
 
 
 def test_wrong_template_files_are_told_with_file_and_line(stopped: ServerProcess):
