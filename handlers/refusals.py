@@ -32,7 +32,6 @@ STATUS_OF: Mapping[type[errors.DevPocketError], int] = {
 STATUS_OF_CODE: Mapping[str, int] = {
     "wrong_password": 400,
     "wrong_code": 400,
-    "wrong_token": 400,
 }
 """Well-formed and nevertheless wrong: the app signs its user out at 401 and hides the sentence at 422."""
 

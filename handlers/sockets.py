@@ -168,7 +168,7 @@ class SocketHandler(AnsweringHandler, WebSocketHandler):
         opening = OpenSocket(self.socket_id, self.kind, self.caller.session_id, self.close)
         try:
             await backend.users.ask(user_id, opening)
-        except DevPocketError:
+        except PermissionDeniedError:
             backend.metrics.limit_refused(LimitKind.SOCKETS)
             raise
 
