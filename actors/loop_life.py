@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 import pykka
 from pykka._envelope import Envelope
+from pykka.messages import _ActorStop
 
 from actors.dispatch import Handler, handler_table
 from actors.loop_base import PykkaActor
@@ -242,7 +243,7 @@ class ActorLife(PykkaActor):
             self._busy_with = None
             if self._retire_timer is not None and getattr(message, "keeps_awake", True):
                 self._retire_timer.touch()
-            if self.observer is not None:
+            if self.observer is not None and type(message) is not _ActorStop:
                 duration_s = time.monotonic() - self._busy_since
                 self.observer.message_ended(type(self).__name__, type(message).__name__, duration_s, outcome)
 

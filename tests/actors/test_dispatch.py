@@ -149,3 +149,23 @@ async def test_an_observer_hears_of_starts_and_how_every_message_ended():
     ref.task.cancel()
     await until(ref.task.done)
     assert ended[5:] == [("Observed", "dropped", 1)]
+
+
+async def test_a_stop_is_no_message_to_be_observed():
+    ended = []
+
+    class Observer:
+        def actor_started(self, actor_class): ...
+
+        def message_ended(self, actor_class, message_class, duration_s, outcome):
+            ended.append(message_class)
+
+        def messages_dropped(self, actor_class, count): ...
+
+    class Observed(Notebook):
+        observer = Observer()
+
+    ref = await Observed.spawn()
+    await ref.ask(Note(1), block=False)
+    await ref.stop(block=False)
+    assert ended == ["Note"]
