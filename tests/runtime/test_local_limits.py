@@ -278,3 +278,18 @@ async def test_two_server_processes_start_one_sandbox(start_local):
     assert sandbox_of(one, spec) == sandbox_of(two, spec)
     await two.ensure_deleted(spec.environment_id)
     assert await one.observe(spec.environment_id) is ContainerState.ABSENT
+
+
+async def test_nothing_is_remembered_of_what_another_process_has_removed(start_local):
+    one, two = await start_local(), await start_local()
+    spec = make_spec()
+    await one.ensure_running(spec)
+    assert await two.usage(spec.environment_id) is not None
+    parts = two._parts
+    assert (len(parts.watch._homes), len(parts.meter._readings), len(parts.environments._records._read)) == (1, 1, 1)
+    await one.ensure_deleted(spec.environment_id)
+
+    async def is_forgotten() -> bool:
+        return not (parts.watch._homes or parts.meter._readings or parts.environments._records._read)
+
+    await until(is_forgotten)

@@ -193,10 +193,12 @@ class LocalRuntime:
     def running(self) -> list[RunningEnvironment]:
         """Return all environments that run, for the watch. Blocks briefly."""
         environments = self._ready.environments
-        return [
+        found = [
             RunningEnvironment(environment_id, environments.layout.of(environment_id), record, sandbox)
             for environment_id, record, sandbox in environments.running()
         ]
+        self._ready.meter.forget_others({each.id for each in found})
+        return found
 
     async def heal(self, environment: RunningEnvironment) -> None:
         """Mend the network of a running environment if it is broken, for the watch."""

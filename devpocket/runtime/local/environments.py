@@ -73,7 +73,9 @@ class Environments:
 
     def running(self) -> list[tuple[EnvironmentId, EnvironmentRecord, SandboxRecord]]:
         """Return all that run. Blocks briefly."""
-        found = ((environment_id, self.record(environment_id)) for environment_id in self.layout.list_environments())
+        ids = self.layout.list_environments()
+        self._records.forget_others({self.layout.of(environment_id).record for environment_id in ids})
+        found = ((environment_id, self.record(environment_id)) for environment_id in ids)
         return [
             (environment_id, record, record.sandbox)
             for environment_id, record in found

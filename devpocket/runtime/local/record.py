@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Set
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -68,6 +69,11 @@ class Records:
     def forget(self, path: Path) -> None:
         """Forget a record that was removed."""
         self._read.pop(path, None)
+
+    def forget_others(self, paths: Set[Path]) -> None:
+        """Forget all records but these: another process may have removed some."""
+        for path in set(self._read) - paths:
+            self.forget(path)
 
 
 def write_record(path: Path, record: EnvironmentRecord) -> None:

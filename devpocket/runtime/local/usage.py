@@ -1,6 +1,7 @@
 """Figures of one environment, measured: CPU and memory of its own processes, its home, its network."""
 
 import time
+from collections.abc import Set
 from dataclasses import dataclass
 
 from devpocket.clock import Clock
@@ -67,6 +68,11 @@ class UsageMeter:
         # Processes whose parents did not wait for them take their time with them: never less than nothing.
         used_s = max(reading.cpu_s - last.cpu_s, 0.0)
         return _percent(used_s / (reading.at_s - last.at_s) * 1000, max(record.limits.cpu_millis, 1))
+
+    def forget_others(self, environment_ids: Set[EnvironmentId]) -> None:
+        """Forget all readings but those of these: another process may have ended some."""
+        for environment_id in set(self._readings) - environment_ids:
+            self.forget(environment_id)
 
     def forget(self, environment_id: EnvironmentId) -> None:
         """Forget the last reading of an environment that has ended."""

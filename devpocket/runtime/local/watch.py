@@ -146,6 +146,8 @@ class Watch:
     async def look(self) -> None:
         """Look once at everything."""
         environments = await asyncio.to_thread(self._watched.running)
+        for environment_id in self._homes.keys() - {environment.id for environment in environments}:
+            self.forget(environment_id)  # another process has ended it
         for environment in environments:
             async with self._apart(environment.id):
                 await self._watched.heal(environment)
