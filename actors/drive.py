@@ -12,11 +12,13 @@ from actors.ports import Ports
 from devpocket.domain.environments import Environment, EnvironmentPhase
 from devpocket.domain.instructions import Instruction
 from devpocket.domain.lifecycle import ContainerObserved, DeadlinePassed, Event, OwnershipTaken, decide
-from devpocket.errors import NotFoundError
+from devpocket.errors import NotFoundError, UnavailableError
 from devpocket.ids import EnvironmentId
 from devpocket.store.environments import EnvironmentRecords
 from devpocket.store.errors import StaleFenceError
 
+TELL_AGAIN_S = 1.0
+"""An outcome that the actor could not take, having too much to do, is told again after this."""
 _KEPT = (EnvironmentPhase.RUNNING, EnvironmentPhase.DELETED)
 """Phases at rest whose lease is kept: one is looked after, the other's is removed with the environment."""
 
@@ -160,8 +162,16 @@ class Drive:
         if former is not None:
             await asyncio.wait([former])
         lease = self._ownership.lease
-        if lease is not None and not self._ownership.has_run_out:
-            self._ended(serial, await self._driving.perform(environment, instruction, lease))
+        if lease is None or self._ownership.has_run_out:
+            return
+        outcome = await self._driving.perform(environment, instruction, lease)
+        while serial == self._serial:
+            try:
+                self._ended(serial, outcome)
+            except UnavailableError:  # overrun; without this outcome nothing would ever follow
+                await asyncio.sleep(TELL_AGAIN_S)
+            else:
+                return
 
     def _stop_operation(self) -> "asyncio.Task[None] | None":
         self._serial += 1

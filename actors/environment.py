@@ -5,6 +5,7 @@ It holds no policy. What happens next is decided by :mod:`devpocket.domain.lifec
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -307,7 +308,8 @@ class EnvironmentActor(LoopActor):
     async def _tick(self) -> None:
         while self._drive.is_owner or self._watching:
             await asyncio.sleep(TICK_S)
-            self.tell_self(Tick())
+            with contextlib.suppress(UnavailableError):  # overrun; the next one is as good
+                self.tell_self(Tick())
 
     async def _live(self, user_id: UserId) -> Environment:
         return _owned_by(await self._records.get(self._id), user_id)

@@ -1,6 +1,7 @@
 """One actor per active user and process: cached user and sessions, request budget, open sockets, creation in turn."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -301,7 +302,8 @@ class UserActor(LoopActor):
     async def _check_sockets(self) -> None:
         while self._sockets:
             await asyncio.sleep(CHECK_INTERVAL_S)
-            self.tell_self(CheckSockets())
+            with contextlib.suppress(UnavailableError):  # overrun; the next one is as good
+                self.tell_self(CheckSockets())
 
     @property
     def _sockets_key(self) -> str:
