@@ -202,12 +202,15 @@ class ListActivity(Message[Sequence[Activity]]):
 
 @dataclass(frozen=True, slots=True)
 class OpenSocket(Message[None]):
-    """Count a socket in; PermissionDeniedError over the limit. ``close`` is called when its session ends."""
+    """Count a socket in; PermissionDeniedError over the limit. ``close`` is called when its session ends.
+
+    It is counted out by :class:`CloseSocket`, and should that be lost, once ``is_gone``.
+    """
 
     socket_id: str
-    kind: SocketKind
     session_id: SessionId
     close: Callable[[int, str], None]
+    is_gone: Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)

@@ -290,7 +290,10 @@ class UserActor(LoopActor):
 
     @handles(CheckSockets)
     async def check_sockets(self, _message: CheckSockets) -> None:
-        """Close the sockets of sessions that have ended without an event, or by themselves."""
+        """Close the sockets of sessions that have ended without an event, or by themselves; count out what is gone."""
+        for socket in tuple(self._sockets.values()):
+            if socket.is_gone():  # this actor was overrun when it was to be told
+                await self.close_socket(CloseSocket(socket.socket_id))
         for session_id in {socket.session_id for socket in self._sockets.values()}:
             try:
                 gone = await self._services.sessions.get(session_id) is None

@@ -165,7 +165,7 @@ class SocketHandler(AnsweringHandler, WebSocketHandler):
             raise NotFoundError("There is no such environment.")
         watch = WatchEnvironment(user_id, self.socket_id, self._hear)
         self.environment = await backend.environments.ask(EnvironmentId(environment_id), watch)
-        opening = OpenSocket(self.socket_id, self.kind, self.caller.session_id, self.close)
+        opening = OpenSocket(self.socket_id, self.caller.session_id, self.close, self.gone.is_set)
         try:
             await backend.users.ask(user_id, opening)
         except PermissionDeniedError:
@@ -187,6 +187,9 @@ class SocketHandler(AnsweringHandler, WebSocketHandler):
 
     def _hear(self, event: EnvironmentEvent) -> None:
         """Keep what is announced until it can be sent."""
+        if self.gone.is_set():  # the actor was overrun when it was to be told
+            self._tell(self.backend.environments, event.environment_id, UnwatchEnvironment(self.socket_id))
+            return
         if event.kind is EventKind.STATUS:
             self._latest = {name: event.data[name] for name in ("status", "phase") if name in event.data}
         self.events.put(event)
@@ -208,7 +211,7 @@ class SocketHandler(AnsweringHandler, WebSocketHandler):
         try:
             directory.tell(key, message)
         except DevPocketError as error:
-            if not self.sockets.is_closing:  # overrun: what is counted heals by itself
+            if not self.sockets.is_closing:  # overrun: it is given back when the actor next looks, or tells something
                 log.info("socket not given back", socket=self.socket_id, error_code=error.code)
 
     async def serve(self) -> None:
