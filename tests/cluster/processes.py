@@ -5,7 +5,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 
 from scripts.load_templates import TEMPLATES_FOLDER
@@ -149,6 +149,17 @@ class Cluster:
         """Connections to the database stay open, and nothing comes through."""
         with self._relay.stalled():
             await asyncio.sleep(stall_s)
+
+    @asynccontextmanager
+    async def stalled_mongodb_after(self, marker: bytes) -> AsyncIterator[None]:
+        """Lose the answer to the next request that contains ``marker``; from then on nothing comes through."""
+        with ExitStack() as stack:
+
+            async def stall() -> None:
+                stack.enter_context(self._relay.stalled())
+
+            self._relay.lose_answer_to(marker, stall)
+            yield
 
     async def kill_all_servers(self) -> None:
         """kill -9 of every server at once, as when the machine loses its power, and all of them again."""

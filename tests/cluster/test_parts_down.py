@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 from pymongo import MongoClient
 
+from tests.cluster.crowd import Resident
 from tests.cluster.processes import DATABASE, Cluster, running_cluster
 from tests.e2e.server import processes_naming
 from tests.phone.client import Phone, Refused
@@ -23,6 +24,8 @@ METRICS_TOKEN = "a-token-for-the-figures"
 SOCKETS = 3
 """What one user may have open, over all processes."""
 PLACES_HEAL_S = 60.0
+DATABASE_PATIENCE_S = 40.0
+"""A database that answers nothing is given up after less."""
 POLICY_VIOLATION = 1008
 """RFC 6455, 7.4.1: all that a refused socket is told."""
 
@@ -172,6 +175,20 @@ async def test_without_mongodb_terminals_go_on_and_requests_are_told_when_to_com
         return await _boots(scene, environment_id) == boots + 1
 
     await eventually(has_restarted, "a restart, as ever")
+
+
+async def test_an_attachment_that_cannot_be_written_down_leaves_no_terminal(scene: Scene, environment_id: str) -> None:
+    await scene.phones[0].until(environment_id, "running")
+    await scene.cluster.replace_server(0)  # which has not written down yet that somebody was there
+    async with scene.phones[0].terminal(environment_id) as terminal:
+        async with scene.cluster.stalled_mongodb_after(b"last_accessed_at"):
+            await terminal.wait_for("info", DATABASE_PATIENCE_S)
+        await eventually(lambda: _is_ready(scene), "both ready again")
+
+    async def is_detached() -> bool:
+        return not await asyncio.to_thread(Resident(scene.phones[0], environment_id).attachments)
+
+    await eventually(is_detached, "the end of every terminal")
 
 
 @pytest.mark.slow
