@@ -34,8 +34,8 @@ class Settling:
             if event.kind is EventKind.STATUS and event.data.get("status") != EnvironmentStatus.CREATING:
                 settled.set()
 
-        await self.environments.ask(environment_id, WatchEnvironment(message.user_id, watcher_id, listen))
         try:
+            await self.environments.ask(environment_id, WatchEnvironment(message.user_id, watcher_id, listen))
             await self.environments.ask(environment_id, message)
             settled.clear()  # what was announced before the command says nothing about it
             async with asyncio.timeout(PATIENCE_S):
