@@ -269,12 +269,11 @@ class EnvironmentActor(LoopActor):
             return  # the store is away; the next tick looks again
 
     async def _look_after(self, environment: Environment | None) -> None:
-        if environment is None or environment.needs_driving:
-            await self._drive.feed(RetryDue())
-        elif environment.phase is EnvironmentPhase.RUNNING:
-            if await self._idleness.stop_if_due(environment):
-                self.tell_self(DriveEnvironment())
-                return
+        if environment is None or environment.needs_driving or environment.phase is not EnvironmentPhase.RUNNING:
+            await self._drive.feed(RetryDue())  # one at rest too: the store was away when its lease was to be given up
+        elif await self._idleness.stop_if_due(environment):
+            self.tell_self(DriveEnvironment())
+        else:
             await self._upkeep.sample(environment, is_watched=self._watching.is_watched)
             if self._upkeep.is_save_due(self._used_at):
                 self.start_child(self._ports.runtime.save_terminal(self._id), "save terminal", keeps_awake=False)

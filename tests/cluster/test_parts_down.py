@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -26,6 +27,8 @@ SOCKETS = 3
 PLACES_HEAL_S = 60.0
 DATABASE_PATIENCE_S = 40.0
 """A database that answers nothing is given up after less."""
+LEASE_TTL_S = 30.0
+"""Outlasts a database that is away for so long that it is given up."""
 POLICY_VIOLATION = 1008
 """RFC 6455, 7.4.1: all that a refused socket is told."""
 
@@ -82,7 +85,9 @@ async def eventually(condition: Callable[[], Awaitable[object]], what: str, pati
 async def scene(own_mongodb: None) -> AsyncIterator[Scene]:
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(
-            running_cluster(2, METRICS_TOKEN=METRICS_TOKEN, SOCKETS_PER_USER=str(SOCKETS))
+            running_cluster(
+                2, METRICS_TOKEN=METRICS_TOKEN, SOCKETS_PER_USER=str(SOCKETS), LEASE_TTL=f"{LEASE_TTL_S:g}s"
+            )
         )
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=30))
         phones = [await stack.enter_async_context(Phone(server.url, username="ann")) for server in cluster.servers]
@@ -191,6 +196,26 @@ async def test_an_attachment_that_cannot_be_written_down_leaves_no_terminal(scen
     await eventually(is_detached, "the end of every terminal")
 
 
+async def test_an_environment_at_rest_is_let_go_although_its_last_line_could_not_be_written(
+    scene: Scene, environment_id: str
+) -> None:
+    line = b"Stopped.\x00\x02source"  # as BSON has it, in no document but that line
+    failures = await _failed_operations(scene)
+
+    async def has_failed() -> bool:
+        return await _failed_operations(scene) > failures
+
+    async def is_let_go() -> bool:
+        return await _lease(scene, environment_id) == (None, None)
+
+    async with scene.cluster.stalled_mongodb_after(line):
+        await scene.phones[0].command(environment_id, "stop")
+        await eventually(has_failed, "the end of all tries to write the line", DATABASE_PATIENCE_S)
+    await eventually(is_let_go, "the release of the lease")
+    await scene.phones[0].command(environment_id, "start")
+    await scene.phones[0].until(environment_id, "running")
+
+
 @pytest.mark.slow
 async def test_places_of_a_process_that_was_killed_become_free(scene: Scene, environment_id: str) -> None:
     await eventually(lambda: scene.bus_is("healthy"), "both joined")
@@ -214,7 +239,7 @@ async def test_nothing_is_left_of_all_this_and_a_stop_needs_no_redis(scene: Scen
     async def is_gone() -> bool:
         return not await asyncio.to_thread(processes_naming, environment_id)
 
-    await eventually(is_gone, "the end of its processes")
+    await eventually(is_gone, "the end of its processes", 2 * LEASE_TTL_S)  # its owner may have been killed
     with scene.cluster.redis.paused():
         began_s = time.monotonic()
         assert await scene.cluster.stop_servers() == [0, 0]
@@ -243,6 +268,24 @@ async def _refused(phone: Phone, environment_id: str) -> None:
 
 async def _is_ready(scene: Scene) -> bool:
     return all([(await scene.ready(number))[0] == 200 for number in range(2)])
+
+
+async def _failed_operations(scene: Scene) -> float:
+    """Return how often an actor could not go on after something had ended, over both servers."""
+    name = r"actor_messages_total{actor=\"EnvironmentActor\",message=\"OperationEnded\",outcome=\"refused\"}"
+    return sum([await scene.figure(number, name) for number in range(2)])
+
+
+async def _lease(scene: Scene, environment_id: str) -> tuple[str | None, datetime | None]:
+    """Return who holds an environment, and until when."""
+
+    def look() -> tuple[str | None, datetime | None]:
+        with MongoClient[dict[str, Any]](scene.cluster.mongo_url) as client:
+            lease = client[DATABASE].leases.find_one({"_id": environment_id})
+        assert lease
+        return lease["owner"], lease["held_until"]
+
+    return await asyncio.to_thread(look)
 
 
 async def _boots(scene: Scene, environment_id: str) -> int:
