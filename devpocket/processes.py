@@ -1,6 +1,7 @@
 """Several server processes on one machine, which share the listening sockets of their parent."""
 
 import ctypes
+import math
 import os
 import select
 import signal
@@ -21,6 +22,8 @@ DESCRIPTORS = "DEVPOCKET_LISTENING"
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 """A process that died is started again after this; the pause doubles each time that one lived for less than this:"""
 STEADY_S = 60.0
+HANGING_S = 1.0
+"""A process that is to end, and has had its time, is killed after so much more."""
 MISCONFIGURED = 2
 """The exit code for settings, a machine or a part that does not allow a start."""
 PR_SET_PDEATHSIG = 1
@@ -53,6 +56,7 @@ def _end_with(parent: int) -> None:
 class Processes:
     """Keeps a number of server processes running until SIGTERM or SIGINT; hands SIGUSR1 on to them.
 
+    One that does not end in its time is killed: it would keep the port, and the next start from having it.
     A process that dies is started again, after a pause that grows while it dies young, unless its settings do not allow
     a start (exit code 2), which ends all.
     """
@@ -62,13 +66,14 @@ class Processes:
         self._sockets = sockets
         self._slots = [_Slot() for _ in range(settings.server.processes)]
         self._stopping = False
+        self._killing_s = math.inf
         self._worst = 0
 
     def run(self) -> int:
         """Return the exit code when all have ended."""
         with _Signals(signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGCHLD) as signals:
             while not self._stopping or any(slot.process for slot in self._slots):
-                pause_s = None if self._stopping else self._start_what_is_due()
+                pause_s = self._kill_what_hangs() if self._stopping else self._start_what_is_due()
                 for number in signals.wait(pause_s):
                     if number in (signal.SIGTERM, signal.SIGINT):
                         self._stop(number)
@@ -125,7 +130,19 @@ class Processes:
                 "a server process ended and is started again", index=index, exit_code=exit_code, pause_s=slot.pause_s
             )
 
+    def _kill_what_hangs(self) -> float:
+        """Return how many seconds there are until then."""
+        left_s = self._killing_s - time.monotonic()
+        if left_s > 0:
+            return left_s
+        log.error("server processes that hang are killed")
+        self._hand_on(signal.SIGKILL)
+        return HANGING_S
+
     def _stop(self, number: int) -> None:
+        server = self._settings.server
+        patience_s = 0.0 if self._stopping else server.shutdown_notice_s + server.shutdown_timeout_s
+        self._killing_s = min(self._killing_s, time.monotonic() + patience_s + HANGING_S)
         self._stopping = True
         for each in self._sockets:
             each.close()  # or connections would be taken for which nobody is there any more

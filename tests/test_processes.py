@@ -96,3 +96,25 @@ def test_a_second_signal_ends_all_at_once(two_processes):
     assert two_processes.process.wait(10) == 1
     assert not any(map(is_alive, children))
     assert "stopped" not in two_processes.log_tail()
+
+
+def test_one_that_hangs_is_killed_when_its_time_is_over(two_processes):
+    assert two_processes.process
+    children = children_of(two_processes.process.pid)
+    os.kill(children[0], signal.SIGSTOP)
+    assert two_processes.stop() == 0
+    assert not any(map(is_alive, children))
+    assert two_processes.log_tail().count("stopped") == 1
+    two_processes.start()  # on the same port
+
+
+@pytest.mark.parametrize("two_processes", [{"SHUTDOWN_NOTICE": "1m"}], indirect=True)
+def test_one_that_hangs_is_killed_by_a_second_signal(two_processes):
+    assert two_processes.process
+    children = children_of(two_processes.process.pid)
+    os.kill(children[0], signal.SIGSTOP)
+    two_processes.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: two_processes.log_tail().count("stopping") == 1, "the beginning of the stop")
+    two_processes.process.send_signal(signal.SIGTERM)
+    assert two_processes.process.wait(10) == 1
+    assert not any(map(is_alive, children))
