@@ -71,6 +71,8 @@ class Client:
 
     async def _step(self) -> None:
         mine = [each for each in self._promises() if each.exists and each.environment_id]
+        if not mine and any(each.exists is None for each in self._promises()):
+            await self._clear_up()  # or a plan that is full of doubts would allow nothing for ever
         if not mine or self._random.random() < (0.5 if len(mine) < ENVIRONMENTS else 0.05):
             await self._create()
             return
@@ -154,8 +156,9 @@ class Client:
             self._broken("update", answer, f"for {promise}")
 
     async def _delete(self, promise: Promise) -> None:
+        is_doubted = promise.exists is None
         answer = await self._ask("delete", "DELETE", f"/environments/{promise.environment_id}")
-        if answer.outcome is Outcome.DONE:
+        if answer.outcome is Outcome.DONE or (is_doubted and answer.status == 404):
             promise.exists = False
         elif answer.outcome is Outcome.UNKNOWN:
             promise.exists = None
@@ -170,6 +173,20 @@ class Client:
         for promise in self._promises():
             if promise.exists is not None and promise.exists != (promise.environment_id in listed):
                 self._broken("list", answer, f"against {promise}")
+
+    async def _clear_up(self) -> None:
+        """Look what has become of what is in doubt: keep what was created, delete once more what is still there."""
+        answer = await self._ask("list", "GET", "/environments")
+        if answer.outcome is not Outcome.DONE:
+            return
+        listed = {each["name"]: each["id"] for each in answer.body}
+        for promise in self._promises():
+            if promise.exists is not None or promise.name not in listed:
+                continue
+            if promise.environment_id:
+                await self._delete(promise)
+            else:
+                promise.exists, promise.environment_id = True, listed[promise.name]
 
     # --- typing ------------------------------------------------------------------------------------------------------
 

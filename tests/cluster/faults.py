@@ -170,7 +170,7 @@ async def play(seed: int, *, minutes: float = 0.0, say: Say = print) -> Ledger:
             await _disturb(scene, clients, minutes, say)
             await _until_right(scene, say)
             await _until_nothing_is_left(scene, clients, say)
-        except (AssertionError, TimeoutError, subprocess.TimeoutExpired) as error:
+        except (AssertionError, ExceptionGroup, TimeoutError, subprocess.TimeoutExpired) as error:
             error.add_note(f"seed {seed}; {scene.ledger.summary()}\n{cluster.log_tails()}")
             raise
     return scene.ledger
