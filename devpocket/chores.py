@@ -77,7 +77,7 @@ async def _check_bus(ports: Ports) -> _Found:
         told = f"{f'{health.name} {health.version}'.strip()} answers in {_milliseconds(health.latency_s)}"
         await ports.bus.start()
         if ports.bus.degraded:
-            return _Found((told, "what is published does not come back"), healthy=False)
+            return _Found((told, "what is published does not come back, or no script may write"), healthy=False)
     return _Found((told,))
 
 

@@ -163,7 +163,11 @@ class RedisBus:
             self._subscribers.deliver(topic, event)
 
     async def prepare(self) -> None:
-        """Put the places of this process into Redis, which may have come back empty, or renew them."""
+        """See that scripts may write; put the places of this process into Redis, which may have come back empty."""
+        await self._link.ask(self._take(keys=[f"{_PREFIX}:bucket:probe:{self._process_id}"], args=[1, 1, 1]))
+        await self._renew_places()
+
+    async def _renew_places(self) -> None:
         for key in self._places.held():
             if members := self._places.members(key):  # read late: what was dropped meanwhile must not come back
                 await self._link.ask(self._keep(keys=[_place_key(key)], args=[self._place_ttl_ms, *members]))
@@ -193,7 +197,7 @@ class RedisBus:
     async def _keep_places(self) -> None:
         while True:
             await asyncio.sleep(self._place_ttl_s / 3)
-            await self.prepare()
+            await self._renew_places()
 
     async def _say_goodbye(self) -> None:
         async with self._client.pipeline(transaction=False) as pipeline:

@@ -146,6 +146,24 @@ async def test_databases_of_one_server_do_not_hear_each_other(redis):
     await other.close()
 
 
+async def test_a_redis_that_takes_nothing_is_left_until_it_does(sick_redis, key):
+    """Limits that are counted there now and here then, in turn, would be none."""
+    async with redis_bus(sick_redis) as bus, aioredis.Redis(port=sick_redis.port) as client:
+        joined = []
+        bus.subscribe(lambda topic, event: None, lambda: joined.append(1))
+        await client.config_set("maxmemory", 1)
+        assert [taken.allowed for taken in await bus.take([BucketRequest(key, RULE, 2)])] == [True]
+        failed = 0
+        while failed < 4:
+            failed = (await client.info("commandstats"))["cmdstat_evalsha"]["failed_calls"]
+            assert bus.degraded
+        assert [taken.allowed for taken in await bus.take([BucketRequest(key, RULE)])] == [False]
+        assert joined == []
+        await client.config_set("maxmemory", 0)
+        await eventually(lambda: not bus.degraded)
+        assert joined == [1]
+
+
 async def test_foreign_messages_are_dropped(sick_redis):
     async with redis_bus(sick_redis) as here, redis_bus(sick_redis) as there:
         seen = []

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 from pymongo.database import Database
+from redis import Redis
 
 from tests.e2e.server import ServerProcess
 from tests.mongodb import with_database
@@ -141,6 +142,17 @@ def test_a_password_that_redis_refuses(shared: ServerProcess, redis: RedisServer
     assert code == 1
     assert "AuthenticationError" in said["bus"][0]
     assert "a-wrong-secret" not in str(said)
+
+
+def test_a_redis_that_lets_no_script_run(shared: ServerProcess, redis: RedisServer) -> None:
+    with Redis(port=redis.port) as client:
+        client.acl_setuser(
+            "reader", enabled=True, nopass=True, keys=["*"], channels=["*"], categories=["+@all", "-@scripting"]
+        )
+    code, said = check(shared, REDIS_URL=f"redis://reader:any@127.0.0.1:{redis.port}/0")
+    assert code == 1
+    assert said["bus"][0].startswith("redis ")
+    assert "no script may write" in said["bus"][1]
 
 
 def test_a_password_that_mongodb_refuses(shared: ServerProcess) -> None:
