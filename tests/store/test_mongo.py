@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import OperationFailure
 
 from devpocket.errors import ConfigurationError, UnavailableError
 from devpocket.store.errors import DuplicateKeyError, IndexMismatchError, VersionConflictError, WriteInDoubtError
@@ -202,6 +203,19 @@ async def test_a_long_outage_says_when_to_come_back(
     await relay.restore()
     monkeypatch.undo()
     assert await relayed.settings.get("a") is None
+
+
+async def test_a_server_that_fails_within_is_asked_again(relayed: MongoStore) -> None:
+    """As a gateway does whose own database is just started again; nothing of that kind can be had of all servers."""
+    answers: list[OperationFailure | str] = [OperationFailure("its database is away", 1), "there"]
+
+    async def ask(_: bool) -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, OperationFailure):
+            raise answer
+        return answer
+
+    assert await relayed._link.call(ask) == "there"
 
 
 async def test_an_unreachable_server_is_one_line(

@@ -49,8 +49,11 @@ _OPTIONS: dict[str, Any] = {
 }
 """What the URL does not say otherwise. Every wait has an end."""
 
-_TRANSIENT_CODES = frozenset({6, 7, 89, 91, 112, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436})
-"""Host unreachable, shutting down, stepping down, not primary, write conflict (MongoDB's error code table)."""
+_TRANSIENT_CODES = frozenset({1, 6, 7, 89, 91, 112, 189, 262, 9001, 10058, 10107, 11600, 11602, 13435, 13436, 14031})
+"""Host unreachable, shutting down, stepping down, not primary, write conflict, disk full (MongoDB's error code table).
+
+1 is an internal error, of which nobody knows more; a gateway whose own database is away (FerretDB) says so.
+"""
 
 
 class Link:
