@@ -109,6 +109,8 @@ class SocketHandler(AnsweringHandler, WebSocketHandler):
         assert self.ws_connection is not None  # noqa: S101 - Tornado calls this when there is one
         stream = self.ws_connection.stream
         assert stream is not None  # noqa: S101 - the handshake is over
+        if stream.closed():
+            return  # the client has not waited for its end; Tornado notices, too
         stream.set_close_callback(self._disconnected)
         prefer_fresh_output(stream.socket, self.backend.settings.limits.socket_idle_timeout_s)
         self.set_nodelay(True)

@@ -5,15 +5,19 @@ import base64
 import contextlib
 import json
 import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
+from tornado.iostream import IOStream
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from handlers.terminal import TerminalHandler
 from tests.e2e.server import ServerProcess, wait_until
 from tests.handlers.conftest import OTHER_ORIGIN, Person, make_environment, register
 
@@ -222,3 +226,14 @@ async def test_a_server_that_stops_names_the_reconnect() -> None:
             assert await stopping == 0
     finally:
         server.close()
+
+
+async def test_a_client_that_is_gone_before_its_socket_opens_is_no_failure() -> None:
+    near, far = socket.socketpair()
+    stream = IOStream(near)
+    stream.close()
+    far.close()
+    handler: Any = object.__new__(TerminalHandler)
+    handler.ws_connection = SimpleNamespace(stream=stream)
+    handler.open("e" * 24)
+    assert set(vars(handler)) == {"ws_connection"}, "nothing begins that nobody would end"
