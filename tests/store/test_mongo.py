@@ -218,13 +218,33 @@ async def test_a_server_that_fails_within_is_asked_again(relayed: MongoStore) ->
     assert await relayed._link.call(ask) == "there"
 
 
+async def test_what_the_server_refuses_is_unavailable_too(relayed: MongoStore) -> None:
+    """Whoever holds a lease, shows life or writes samples goes on over a database that is away, and so over this."""
+    database = relayed._link.database
+    with pytest.raises(UnavailableError, match="The database refuses") as refused:
+        await relayed._link.call(lambda _: database.command("thereIsNoSuchCommand"))
+    assert refused.value.retry_after_s == 5
+
+
+async def test_documents_that_contradict_an_index_are_named(
+    database: AsyncDatabase[Document], mongo_database_url: str, clock: MovableClock
+) -> None:
+    await database.users.insert_many([{"_id": each, "email_key": "ann@example.org"} for each in ("a", "b")])
+    store = MongoStore(mongo_database_url, clock)
+    with pytest.raises(ConfigurationError, match="the indexes of users cannot be made"):
+        await store.start()
+    await store.close()
+
+
 async def test_an_unreachable_server_is_one_line(
     relay: Relay, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(link, "RIDE_OUT_S", 0.3)
     await relay.cut()
     store = MongoStore(f"mongodb://127.0.0.1:{relay.port}/x?serverSelectionTimeoutMS=200", clock)
-    with pytest.raises(ConfigurationError, match=f"does not answer: MongoDB at 127.0.0.1:{relay.port}") as refused:
+    with pytest.raises(
+        ConfigurationError, match=f"does not answer just now. MongoDB at 127.0.0.1:{relay.port}"
+    ) as refused:
         await store.start()
     assert "\n" not in str(refused.value)
     # PyMongo leaks the socket of a monitor that is cancelled while it connects, so it may connect first.

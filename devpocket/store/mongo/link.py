@@ -6,8 +6,7 @@ server has none of the first two, and servers differ in the rest. One document i
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from datetime import UTC
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -24,6 +23,7 @@ from pymongo.errors import (
     PyMongoError,
     WTimeoutError,
 )
+from pymongo.errors import DuplicateKeyError as KeyTakenError
 
 from devpocket.errors import ConfigurationError, UnavailableError
 from devpocket.store.port import Document
@@ -88,8 +88,10 @@ class Link:
         """Run an operation, again and again for ``patience_s`` (``RIDE_OUT_S``) while the database does not answer.
 
         ``operation`` is told whether it is repeated: then its first attempt may have been carried out although the
-        answer was lost. Raises :class:`~devpocket.errors.UnavailableError` in the end. When the caller is cancelled
-        the operation goes on by itself: PyMongo would throw the connection away, and leak one it is just opening.
+        answer was lost. Raises :class:`~devpocket.errors.UnavailableError` in the end, and at once for what the server
+        refuses, a taken key excepted: whoever goes on in spite of a database that is away does so here, too. When the
+        caller is cancelled the operation goes on by itself: PyMongo would throw the connection away, and leak one it is
+        just opening.
         """
         task = asyncio.ensure_future(self._ride_out(operation, RIDE_OUT_S if patience_s is None else patience_s))
         self._running.add(task)
@@ -108,30 +110,20 @@ class Link:
         while True:
             try:
                 return await operation(repeated)
+            except KeyTakenError:
+                raise
             except PyMongoError as error:
                 if not _is_transient(error):
-                    raise
+                    raise self._unavailable("The database refuses.", error) from error
                 if loop.time() + pause_s >= deadline:
-                    raise self._unavailable(error) from error
+                    raise self._unavailable("The database does not answer just now.", error) from error
             await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 - spreads out retries, guards nothing
             pause_s, repeated = min(pause_s * 2, 1.0), True
 
-    @contextmanager
-    def telling_refusals(self) -> Iterator[None]:
-        """Raise UnavailableError for what the server refuses too, such as a wrong password."""
-        try:
-            yield
-        except PyMongoError as error:
-            detail = self._reason(error)
-            raise UnavailableError("The database refuses.", detail=detail, retry_after_s=RETRY_AFTER_S) from error
-
-    def _unavailable(self, error: PyMongoError) -> UnavailableError:
-        detail = self._reason(error)
-        return UnavailableError("The database does not answer just now.", detail=detail, retry_after_s=RETRY_AFTER_S)
-
-    def _reason(self, error: PyMongoError) -> str:
+    def _unavailable(self, sentence: str, error: PyMongoError) -> UnavailableError:
         text = str(error).partition(", Timeout:")[0].partition(", full error:")[0]
-        return f"MongoDB at {self.hosts}: {type(error).__name__}: {' '.join(text.split())}"[:300]  # on one line
+        detail = f"MongoDB at {self.hosts}: {type(error).__name__}: {' '.join(text.split())}"  # on one line
+        return UnavailableError(sentence, detail=detail[:300], retry_after_s=RETRY_AFTER_S)
 
 
 def _is_transient(error: PyMongoError) -> bool:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pymongo import ASCENDING, IndexModel
-from pymongo.errors import OperationFailure
+from pymongo.errors import DuplicateKeyError as KeyTakenError
 
-from devpocket.errors import ConfigurationError
+from devpocket.errors import ConfigurationError, UnavailableError
 from devpocket.store.errors import IndexMismatchError
 from devpocket.store.indexes import COLLECTIONS, CollectionSpec, Index
 from devpocket.store.mongo.link import Database, Link
@@ -45,7 +45,7 @@ async def ensure_indexes(link: Link) -> None:
     """Make what is missing, in all collections at once. Doing it again, or in two processes, is harmless.
 
     Raises :class:`~devpocket.store.errors.IndexMismatchError` when an index is there with other options, and
-    :class:`~devpocket.errors.ConfigurationError` when one cannot be made.
+    :class:`~devpocket.errors.ConfigurationError` when what is stored contradicts one.
     """
     found = await asyncio.gather(*(_ensure(link, spec) for spec in COLLECTIONS))
     if differences := [difference for differences in found for difference in differences]:
@@ -77,8 +77,9 @@ async def _ensure(link: Link, spec: CollectionSpec) -> list[str]:
     if models:
         try:
             await link.call(lambda _: link.database[spec.name].create_indexes(models))
-        except OperationFailure as error:
-            raise ConfigurationError(f"the indexes of {spec.name} cannot be made in MongoDB: {error}") from error
+        except (KeyTakenError, UnavailableError) as error:
+            reason = error.detail if isinstance(error, UnavailableError) else error
+            raise ConfigurationError(f"the indexes of {spec.name} cannot be made in MongoDB: {reason}") from error
     return _contradictions(spec, present, wanted)
 
 

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pymongo.errors import PyMongoError
-
 from devpocket.clock import Clock
 from devpocket.errors import ConfigurationError, UnavailableError
 from devpocket.store.indexes import METRIC_AVERAGES, METRIC_COUNTERS
@@ -34,9 +32,7 @@ class MongoStore(Store):
         try:
             await ensure_indexes(self._link)
         except UnavailableError as error:
-            raise ConfigurationError(f"the database does not answer: {error.detail}") from error
-        except PyMongoError as error:
-            raise ConfigurationError(f"MongoDB at {self._link.hosts} refuses: {error}") from error
+            raise ConfigurationError(f"{error.public} {error.detail}") from error
 
     async def close(self) -> None:
         """Close all connections."""
@@ -45,17 +41,15 @@ class MongoStore(Store):
     async def check(self) -> StoreHealth:
         """Time one round trip."""
         began = time.perf_counter()
-        with self._link.telling_refusals():
-            version = await self._link.server_version()
+        version = await self._link.server_version()
         return StoreHealth("mongodb", version, time.perf_counter() - began)
 
     async def inspect(self) -> StoreInspection:
         """Compare the indexes."""
         health = await self.check()
-        with self._link.telling_refusals():
-            if await is_empty(self._link):
-                return StoreInspection(health, notes=("is empty; the first start makes collections and indexes",))
-            return StoreInspection(health, await index_differences(self._link))
+        if await is_empty(self._link):
+            return StoreInspection(health, notes=("is empty; the first start makes collections and indexes",))
+        return StoreInspection(health, await index_differences(self._link))
 
     async def reserve(self, counter_id: str, member: str, limit: int) -> bool:
         """Take one of ``limit`` slots for ``member``; tell whether it holds one now."""
