@@ -1,6 +1,7 @@
 """The actor as its author sees it."""
 
 import asyncio
+import logging
 from collections.abc import Coroutine
 from typing import Any, Self, TypeVar
 
@@ -12,6 +13,8 @@ from actors.loop_life import ActorLife
 from actors.loop_ref import LoopActorRef
 
 T = TypeVar("T")
+
+_LOG = logging.getLogger(__name__)
 
 
 class LoopActor(ActorLife):
@@ -43,11 +46,16 @@ class LoopActor(ActorLife):
     def tell_self(self, message: Message[Any]) -> None:
         """Put a message into the own inbox, as a child task does when it is done.
 
+        It is dropped when the actor has been asked to stop: what waited before that is handled to its end, and whoever
+        asked for it gets the answer.
+
         Raises:
-            ActorDeadError: the actor has been asked to stop.
             InboxFullError: too many messages wait.
         """
-        self.actor_ref.tell(message)
+        try:
+            self.actor_ref.tell(message)
+        except ActorDeadError:
+            _LOG.debug("%s stops and tells itself no %s", self, type(message).__name__)
 
     def start_child(self, work: Coroutine[Any, Any, T], name: str, *, keeps_awake: bool = True) -> "asyncio.Task[T]":
         """Run long work beside the actor, which stays responsive; the work tells the actor when it is done.

@@ -30,6 +30,22 @@ async def test_an_actor_answers_while_a_child_works_and_hears_when_it_is_done():
     assert notes == ["through"]
 
 
+async def test_what_waits_when_a_stop_is_asked_for_is_answered_although_nothing_can_follow_from_it():
+    gate = Gate()
+
+    def command(actor: Notebook) -> str:
+        actor.tell_self(Note("what follows"))
+        return "done"
+
+    ref = await Notebook.spawn()
+    notes = actor_of(ref).notes
+    busy = ref.ask(Run(gate.pass_through), block=False)
+    waiting = ref.ask(Call(command), block=False)
+    stopped = ref.stop(block=False)
+    gate.open()
+    assert [await busy, await waiting, await stopped, notes] == ["through", "done", True, []]
+
+
 @pytest.mark.parametrize("how", ["stopped", "cancelled", "on_start failed"])
 async def test_children_end_before_their_actor(how):
     gate, ended = Gate(), []
