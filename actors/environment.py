@@ -5,7 +5,6 @@ It holds no policy. What happens next is decided by :mod:`devpocket.domain.lifec
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -307,7 +306,7 @@ class EnvironmentActor(LoopActor):
     async def _tick(self) -> None:
         while self._drive.is_owner or self._watching:
             await asyncio.sleep(TICK_S)
-            with contextlib.suppress(UnavailableError):  # overrun; the next one is as good
+            if self.actor_inbox.empty():  # or they would pile up while the store is away
                 self.tell_self(Tick())
 
     async def _live(self, user_id: UserId) -> Environment:

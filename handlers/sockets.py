@@ -213,8 +213,8 @@ class SocketHandler(AnsweringHandler, WebSocketHandler):
         try:
             directory.tell(key, message)
         except DevPocketError as error:
-            if not self.sockets.is_closing:  # overrun: it is given back when the actor next looks, or tells something
-                log.info("socket not given back", socket=self.socket_id, error_code=error.code)
+            if not self.sockets.is_closing:  # overrun: the actor looks by itself, and a terminal goes on
+                log.info("not told", socket=self.socket_id, message=type(message).__name__, error_code=error.code)
 
     async def serve(self) -> None:
         """Talk to an admitted client until there is nothing more to say; cancelled when it is gone."""

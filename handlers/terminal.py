@@ -1,7 +1,6 @@
 """The terminal's WebSocket; docs/websocket.md says what is on the wire."""
 
 import asyncio
-import contextlib
 from datetime import timedelta
 
 import structlog
@@ -123,8 +122,7 @@ class TerminalHandler(SocketHandler):
         now = self.backend.clock.now()
         if now - self._noted_at >= ACTIVITY_EVERY:
             self._noted_at = now
-            with contextlib.suppress(UnavailableError):  # overrun, or stopping: no reason to take the keyboard away
-                self.backend.environments.tell(self.environment.id, NoteActivity(now))
+            self._tell(self.backend.environments, self.environment.id, NoteActivity(now))
 
     def note_printing(self, amount_bytes: int) -> None:
         """Count."""

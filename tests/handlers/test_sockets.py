@@ -17,9 +17,14 @@ from tornado.iostream import IOStream
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from handlers.terminal import TerminalHandler
+from actors.directory import Directory
+from handlers.socket_registry import SocketRegistry
+from handlers.terminal import ACTIVITY_EVERY, TerminalHandler
+from tests.actors.samples import Notebook
+from tests.auth.clocks import SetClock
 from tests.e2e.server import ServerProcess, wait_until
 from tests.handlers.conftest import OTHER_ORIGIN, Person, make_environment, register
+from tests.handlers.fakes import environment
 
 REFUSED = (1008, "Authentication failed")
 
@@ -237,3 +242,17 @@ async def test_a_client_that_is_gone_before_its_socket_opens_is_no_failure() -> 
     handler.ws_connection = SimpleNamespace(stream=stream)
     handler.open("e" * 24)
     assert set(vars(handler)) == {"ws_connection"}, "nothing begins that nobody would end"
+
+
+async def test_a_terminal_goes_on_when_nobody_can_be_told_that_somebody_types() -> None:
+    """The actor of its environment has too much to do, as while the database is away for long."""
+    environments: Directory[str] = Directory(Notebook)
+    await environments.stop_all(1)
+    metrics, clock = SimpleNamespace(terminal_bytes=lambda *_: None), SetClock()
+    backend = SimpleNamespace(metrics=metrics, clock=clock, environments=environments)
+    handler: Any = object.__new__(TerminalHandler)
+    handler.application = SimpleNamespace(settings={"backend": backend, "sockets": SocketRegistry()})
+    handler.environment, handler.socket_id = environment(), "s" * 24
+    handler._noted_at = clock.now() - ACTIVITY_EVERY
+    handler.note_typing(1)
+    assert handler._noted_at == clock.now()
