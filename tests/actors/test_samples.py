@@ -57,42 +57,24 @@ async def stored(store: SqliteStore) -> list[Document]:
     return await store.metrics.query("environment_at", ENVIRONMENT, limit=1000)
 
 
-async def test_figures_that_take_long_are_not_waited_for(
-    clock: SetClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    is_slow = False
-
-    async def measure(_: EnvironmentId) -> Usage:
-        if is_slow:
-            await asyncio.Event().wait()
-        return usage(clock)
-
-    monkeypatch.setattr("actors.upkeep.PATIENCE_S", 0.01)
-    settings = load_settings(environ={"DATA_DIR": str(tmp_path)}, dotenv=None)
-    ports = SimpleNamespace(clock=clock, settings=settings, runtime=SimpleNamespace(usage=measure))
-    upkeep = Upkeep(cast("Ports", ports), cast("Samples", None))
-    first = await upkeep.usage(environment())
-    assert first is not None
-    is_slow = True
-    clock.advance(60)
-    assert await upkeep.usage(environment()) is first
-
-
-@pytest.mark.parametrize(("is_watched", "interval_s"), [(True, 15), (False, 60)])
-async def test_a_sample_every_15_s_while_watched_and_every_60_s_otherwise(
-    store: SqliteStore, clock: SetClock, tmp_path: Path, is_watched: bool, interval_s: int
-) -> None:
-    measured: list[float] = []
+def watched(clock: SetClock, data_dir: Path, samples: Samples, measured: list[float]) -> Upkeep:
+    """Return the clockwork of an environment; ``measured`` gets the times at which its use is measured."""
 
     async def measure(_: EnvironmentId) -> Usage:
         measured.append(clock.now().timestamp())
         return usage(clock)
 
     runtime = SimpleNamespace(usage=measure)
-    settings = load_settings(environ={"DATA_DIR": str(tmp_path)}, dotenv=None)
-    ports = cast("Ports", SimpleNamespace(clock=clock, settings=settings, runtime=runtime))
-    samples = Samples(store, clock, TTL_S)
-    upkeep = Upkeep(ports, samples)
+    settings = load_settings(environ={"DATA_DIR": str(data_dir)}, dotenv=None)
+    return Upkeep(cast("Ports", SimpleNamespace(clock=clock, settings=settings, runtime=runtime)), samples)
+
+
+@pytest.mark.parametrize(("is_watched", "interval_s"), [(True, 15), (False, 60)])
+async def test_a_sample_every_15_s_while_watched_and_every_60_s_otherwise(
+    store: SqliteStore, clock: SetClock, tmp_path: Path, is_watched: bool, interval_s: int
+) -> None:
+    measured, samples = list[float](), Samples(store, clock, TTL_S)
+    upkeep = watched(clock, tmp_path, samples, measured)
     began_s = clock.now().timestamp()
     for _ in range(3 * interval_s + 1):  # its actor looks every second
         await upkeep.sample(environment(), is_watched=is_watched)
@@ -100,6 +82,17 @@ async def test_a_sample_every_15_s_while_watched_and_every_60_s_otherwise(
     await samples.flush()
     assert [at - began_s for at in measured] == [0, interval_s, 2 * interval_s, 3 * interval_s]
     assert len(await stored(store)) == 4
+
+
+async def test_a_clock_that_is_set_back_stops_neither_samples_nor_figures(
+    store: SqliteStore, clock: SetClock, tmp_path: Path
+) -> None:
+    measured = list[float]()
+    upkeep = watched(clock, tmp_path, Samples(store, clock, TTL_S), measured)
+    await upkeep.sample(environment(), is_watched=False)
+    clock.advance(-3600)
+    await upkeep.sample(environment(), is_watched=False)
+    assert measured == [clock.now().timestamp() + 3600, clock.now().timestamp()]
 
 
 async def test_what_gathers_is_written_in_one_batch_and_expires(
