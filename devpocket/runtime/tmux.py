@@ -55,7 +55,8 @@ class TmuxSession:
 
         A session that is missing is restored from the saved state; without one, or with a broken one, it is a window
         in ``home/workspace`` with the login shell. ``variables`` names those of the process' environment that windows
-        opened from now on shall see with their present values. Exits with 0 when the session is there.
+        opened from now on shall see with their present values; what was named before and is not there any more they do
+        not see. Exits with 0 when the session is there.
         """
         return self._short(20, "ensure", *variables)
 

@@ -121,6 +121,19 @@ async def test_variables_reach_new_windows_as_they_are(inside: Inside):
     await inside.shows("none")
 
 
+async def test_variables_that_are_gone_reach_no_new_window(inside: Inside):
+    inside.variables |= {"GREETING": "hello", "OTHER": "2"}
+    await inside.ensure("GREETING", "OTHER")
+    del inside.variables["GREETING"]
+    for named in (("OTHER",), ("OTHER",)):  # the second time nothing is left to be forgotten
+        await inside.ensure(*named)
+        assert await inside.tmux("show-environment", "-g", "OTHER") == "OTHER=2"
+        assert "GREETING" not in await inside.tmux("show-environment", "-g")
+    del inside.variables["OTHER"]
+    await inside.ensure()
+    assert "OTHER" not in await inside.tmux("show-environment", "-g")
+
+
 async def test_the_first_shell_sees_the_variables(inside: Inside):
     inside.variables |= {"GREETING": "hello"}
     await inside.ensure("GREETING")

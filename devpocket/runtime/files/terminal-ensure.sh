@@ -75,17 +75,25 @@ fresh_session() {
     in_tmux new-session -d -s "$session" -x 80 -y 24 -c "$(literally "$workspace")"
 }
 
+# Lets new windows see the variables of these names as they are, and no more those that were given before and are gone.
+# tmux keeps the names, for the next time.
 refresh_variables() {
-    local name quote=\'
-    for name in "$@"; do
-        if [[ $name =~ ^[A-Za-z_][A-Za-z0-9_]*$ && -v $name ]]; then
-            if [[ $name == PATH ]]; then
+    local name quote=\' before
+    read -ra before < <(in_tmux show-options -gqv @devpocket_variables)
+    {
+        printf "set-option -g @devpocket_variables '%s'\n" "${*//"$quote"/}"
+        for name in "${before[@]}" "$@"; do
+            if ! [[ $name =~ ^[A-Za-z_][A-Za-z0-9_]*$ ]]; then
+                continue
+            elif [[ $name == PATH ]]; then
                 printf "set-environment -g PATH '%s'\n" "${environment_path//$quote/$quote\\$quote$quote}"
-            else
+            elif [[ -v $name ]]; then
                 printf "set-environment -g %s '%s'\n" "$name" "${!name//$quote/$quote\\$quote$quote}"
+            else
+                printf 'set-environment -gu %s\n' "$name"
             fi
-        fi
-    done | in_tmux source-file - # not as arguments, which anybody may read (ps)
+        done
+    } | in_tmux source-file - # not as arguments, which anybody may read (ps)
 }
 
 unlock "$HOME"
@@ -106,7 +114,5 @@ if ! has_session; then
         echo 'The saved terminal could not be restored as a whole.' >&2
     has_session || fresh_session
 fi
-if (($#)); then
-    refresh_variables "$@"
-fi
+refresh_variables "$@"
 has_session
