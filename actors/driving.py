@@ -71,6 +71,7 @@ class Driving:
                 return DeadlinePassed()
             return OperationFailed("The runtime does not answer.", transient=True)
         except UnavailableError as error:
+            _LOG.info("environment %s: %s: %s", environment.id, type(instruction).__name__, error.detail or error)
             return OperationFailed(error.public, transient=True)
         except DevPocketError as error:
             _LOG.warning("environment %s: %s: %s", environment.id, type(instruction).__name__, error.detail or error)

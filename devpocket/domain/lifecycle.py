@@ -202,7 +202,9 @@ def _install(environment: Environment, now: datetime) -> Decision:
 
 
 def _configure(environment: Environment, now: datetime) -> Decision:
-    configuring = environment.with_phase(EnvironmentPhase.CONFIGURING, now, "Preparing the terminal.")
+    # The scripts may have used up all tries; the terminal, in which they are mended, has its own.
+    ready_to_try = replace(environment, retries=0)
+    configuring = ready_to_try.with_phase(EnvironmentPhase.CONFIGURING, now, "Preparing the terminal.")
     return configuring, (EnsureTerminal(),)
 
 

@@ -130,7 +130,10 @@ class Runtime(Protocol):
         ...
 
     async def ensure_terminal(self, spec: EnvironmentSpec) -> None:
-        """Make the tmux session exist, restored from its saved state where there is one."""
+        """Make the tmux session exist, restored from its saved state where there is one.
+
+        Raises UnavailableError when it does not start, DriverError when the environment does not run.
+        """
         ...
 
     async def ensure_installation(self, spec: EnvironmentSpec, attempt: int) -> None:

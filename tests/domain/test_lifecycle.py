@@ -244,6 +244,19 @@ def test_transient_trouble_is_tried_again_ever_later_and_then_given_up():
     assert environment.message == "away"
 
 
+def test_the_terminal_has_tries_of_its_own_after_scripts_that_used_up_theirs():
+    environment, _ = follow(an_environment(), DesiredChanged(), ContainerStarted())
+    interrupted = OperationFailed("interrupted", transient=True)
+    for _ in range(MAXIMUM_RETRIES):
+        environment, _ = follow(environment, interrupted, RetryDue())
+    environment, instructions = decide(environment, interrupted, NOW)
+    assert instructions == (EnsureTerminal(),)
+    environment, (instruction,) = decide(environment, OperationFailed("killed", transient=True), NOW)
+    assert isinstance(instruction, RetryLater)
+    environment, _ = follow(environment, RetryDue(), TerminalReady())
+    assert environment.phase is Phase.RUNNING
+
+
 def test_a_delete_is_tried_for_ever():
     deleting, _ = follow(commands.delete(RUNNING, NOW), DesiredChanged())
     for _ in range(50):

@@ -3,7 +3,8 @@
 import pytest
 
 from devpocket.domain.terminals import TerminalSize
-from tests.runtime.local_tools import inside, make_spec, outcome, read_until
+from devpocket.errors import UnavailableError
+from tests.runtime.local_tools import inside, make_spec, outcome, read_until, until
 
 
 @pytest.fixture
@@ -33,6 +34,20 @@ async def test_a_terminal_that_was_locked_is_there_again(runtime, damage):
         await terminal.close()
         await runtime.ensure_stopped(spec.environment_id)
         await runtime.ensure_running(spec)
+        await runtime.ensure_terminal(spec)
+
+
+async def test_a_terminal_that_is_killed_while_it_starts_may_be_tried_again(runtime):
+    killer = "kill -9 -1; echo kills; while :; do kill -9 -1; done"
+    spec = make_spec(f"setsid bash -c '{killer}' & wait")
+    await runtime.ensure_running(spec)
+    await runtime.ensure_installation(spec, 1)
+
+    async def kills() -> bool:
+        return "kills\n" in (await runtime.installation(spec.environment_id, 1, 0)).text
+
+    await until(kills)
+    with pytest.raises(UnavailableError):
         await runtime.ensure_terminal(spec)
 
 

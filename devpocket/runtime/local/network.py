@@ -96,7 +96,7 @@ def resolver_file(network: LocalNetwork) -> tuple[str, bool]:
 async def attach_passt(init: ProcessIdentity, uid: int, nursery: Nursery, log: int) -> ProcessIdentity:
     """Give the sandbox of ``init`` a private network and return the process that carries it.
 
-    It ends with the sandbox only when it is killed: see :func:`detach_passt`. Raises DriverError when it does not come
+    It outlives the sandbox, so whoever ends that ends it, too. Raises DriverError when it does not come
     up within 10 s; nothing is left then, nor when this is cancelled.
     """
     with _descriptors(init) as (user, net):

@@ -6,7 +6,7 @@ import structlog
 
 from devpocket.domain.environments import EnvironmentSpec
 from devpocket.domain.terminals import TerminalSize
-from devpocket.errors import DevPocketError
+from devpocket.errors import DevPocketError, UnavailableError
 from devpocket.ids import EnvironmentId
 from devpocket.runtime.errors import DriverError
 from devpocket.runtime.local.environments import Environments
@@ -30,11 +30,14 @@ class Terminals:
         self._environments = environments
 
     async def ensure(self, spec: EnvironmentSpec) -> None:
-        """See the runtime port; DriverError when tmux does not start."""
+        """See the runtime port; UnavailableError when tmux does not start.
+
+        Another try may succeed: what the start-up scripts left may have killed this one, or taken all processes.
+        """
         argv = self._session(spec.environment_id).ensure_argv(sorted(spec.variables))
         result = await self._environments.run_inside(spec.environment_id, argv, deadline_s=ENSURE_S)
         if result.exit_code != 0:
-            raise DriverError("The terminal could not be started.", detail=result.text[-1000:])
+            raise UnavailableError("The terminal could not be started.", detail=result.text[-1000:])
 
     async def attach(self, environment_id: EnvironmentId, size: TerminalSize | None) -> PtyTerminal:
         """See the runtime port. Cancelling leaves nothing."""
