@@ -183,7 +183,7 @@ class EnvironmentActor(LoopActor):
         await self._terminals.opened(message)
         await self._note(self._ports.clock.now())
         self._keep_ticking()
-        return partial(self._ports.runtime.attach, self._id, message.size)
+        return partial(self._terminals.attach, message.size)
 
     @handles(DetachTerminal)
     async def detach(self, message: DetachTerminal) -> None:

@@ -1,12 +1,15 @@
-"""Who is attached to an environment, from where, since when."""
+"""Attaching to an environment, and who is attached to it, from where, since when."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from actors.messages import AttachTerminal
 from actors.ports import Ports
 from actors.side_by_side import side_by_side
+from devpocket.domain.terminals import TerminalSize
 from devpocket.ids import EnvironmentId
+from devpocket.runtime.port import Terminal
 from devpocket.store.errors import MissingDocumentError, VersionConflictError
 from devpocket.store.port import MAX_LIMIT, Collection, Document
 
@@ -17,10 +20,17 @@ KEPT_UNENDED = timedelta(days=30)
 
 @dataclass(frozen=True, slots=True)
 class TerminalSessions:
-    """The records of one environment's terminals."""
+    """One environment's terminals and their records."""
 
     ports: Ports
     environment_id: EnvironmentId
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    """Each client is shown what had scrolled off when the last one attached, so they come one after the other."""
+
+    async def attach(self, size: TerminalSize | None) -> Terminal:
+        """Attach a tmux client; takes as long as the runtime lets a terminal take that hangs. Cancelling leaves none."""
+        async with self._turn:
+            return await self.ports.runtime.attach(self.environment_id, size)
 
     async def opened(self, message: AttachTerminal) -> None:
         """Write down that a terminal was attached."""

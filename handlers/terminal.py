@@ -86,10 +86,7 @@ class TerminalHandler(SocketHandler):
     # --- what the session needs --------------------------------------------------------------------------------------
 
     async def attach_terminal(self, size: TerminalSize | None) -> Terminal:
-        """Attach a tmux client of this socket's own.
-
-        Cancelling leaves none.
-        """
+        """Attach a tmux client of this socket's own. Cancelling leaves none."""
         attachment_id, user_id = new_id(), self.caller.user.id
         message = AttachTerminal(user_id, attachment_id, size, self.caller.address, self.caller.device)
         try:
