@@ -28,7 +28,7 @@ class TerminalSessions:
     """Each client is shown what had scrolled off when the last one attached, so they come one after the other."""
 
     async def attach(self, size: TerminalSize | None) -> Terminal:
-        """Attach a tmux client; takes as long as the runtime lets a terminal take that hangs. Cancelling leaves none."""
+        """Attach a tmux client, which takes its time where a terminal hangs. Cancelling leaves none."""
         async with self._turn:
             return await self.ports.runtime.attach(self.environment_id, size)
 

@@ -1,7 +1,6 @@
 """One actor per active user and process: cached user and sessions, request budget, open sockets, creation in turn."""
 
 import asyncio
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -305,7 +304,7 @@ class UserActor(LoopActor):
     async def _check_sockets(self) -> None:
         while self._sockets:
             await asyncio.sleep(CHECK_INTERVAL_S)
-            with contextlib.suppress(UnavailableError):  # overrun; the next one is as good
+            if self.actor_inbox.empty():  # or they would pile up while the store is away
                 self.tell_self(CheckSockets())
 
     @property

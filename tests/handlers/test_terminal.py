@@ -9,6 +9,7 @@ from actors.messages import UnwatchEnvironment
 from devpocket.domain.events import EnvironmentEvent, EventKind
 from devpocket.metrics import Metrics
 from handlers.event_queue import EventQueue
+from handlers.socket_registry import SocketRegistry
 from handlers.terminal import ACTIVITY_EVERY, TerminalHandler
 from tests.auth.clocks import SetClock
 from tests.handlers.fakes import environment
@@ -39,7 +40,9 @@ def test_typing_goes_on_while_the_environments_actor_is_overrun() -> None:
     clock, environments = SetClock(), OverrunEnvironments()
     backend = SimpleNamespace(clock=clock, environments=environments, metrics=Metrics())
     handler = TerminalHandler.__new__(TerminalHandler)
-    handler.application = SimpleNamespace(settings={"backend": backend})  # type: ignore[assignment]
+    settings = {"backend": backend, "sockets": SocketRegistry()}
+    handler.application = SimpleNamespace(settings=settings)  # type: ignore[assignment]
+    handler.socket_id = "one"
     handler.environment = environment()
     handler._noted_at = clock.now() - ACTIVITY_EVERY
     handler.note_typing(1)
