@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.runtime.inside import Inside, an_inside
+from tests.runtime.inside import Inside, an_inside, until
 
 
 @pytest.fixture
@@ -44,6 +44,28 @@ async def test_windows_names_layout_and_directories_come_back(inside: Inside):
     assert await picture() == before
     await inside.restart()
     assert await picture() == before
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "the end\n", "end;", ";", "a\\;", "漢字 😀", "'\"$(id)"])
+async def test_odd_names_of_windows_and_directories_come_back(inside: Inside, name: str):
+    folder = inside.home / name
+    folder.mkdir()
+    await inside.type("cd $'" + "".join(f"\\x{byte:02x}" for byte in bytes(folder)) + "'")
+    await inside.tmux("new-window", "-d", "-t", f"{inside.target}3", "-n", name.replace(";", r"\;"))
+    await inside.tmux("split-window", "-d", "-t", f"{inside.target}3")
+
+    async def shown_name() -> str:
+        shown = await inside.ask("#{window_panes} #{window_name}", f"{inside.target}3")
+        return shown.replace("\n", " ").rstrip()
+
+    async def is_there() -> bool:
+        return await inside.ask("#{pane_current_path}", f"{inside.target}0") == str(folder).removesuffix("\n")
+
+    await until(is_there)
+    before = await shown_name()
+    await inside.restart()
+    await until(is_there)
+    assert await shown_name() == before
 
 
 async def test_scrollback_comes_back_with_its_colours_before_a_live_shell_and_never_twice(inside: Inside):

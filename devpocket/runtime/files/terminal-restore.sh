@@ -16,8 +16,9 @@ is_sound() {
 # The pane's program: shows the scrollback, then is a login shell in its directory.
 set_program() {
     channel=devpocket_shown_${#shown[@]}
+    path=${path//$line_end_mark/$'\n'}
     [[ $path == /* && -d $path && -x $path ]] || path=$workspace
-    program=("$BASH" -p "$files/terminal-shell.sh" "$saved/scrollback.$window.$pane" "$channel" "$path")
+    program=("$BASH" -p "$files/terminal-shell.sh" "$saved/scrollback.$window.$pane" "$channel" "${path/%;/\\;}")
 }
 
 make_window() {

@@ -2,10 +2,12 @@
 . "${BASH_SOURCE[0]%/*}/terminal-tmux.sh"
 umask 077
 
-# Everything that is restored, in this order; free text comes last, since only it may hold anything.
+# Everything that is restored, in this order; free text comes last, since only it may hold anything. Line ends in it are
+# marked, because a pane is a line.
+line_end=$'\n'
 fields=(window_index pane_index window_active pane_active window_zoomed_flag automatic-rename
     window_width window_height window_layout pane_id alternate_on cursor_y alternate_saved_y history_size
-    window_name pane_current_path)
+    "s/[$line_end$field_separator]/ /:window_name" "s/$line_end/$line_end_mark/:pane_current_path")
 
 list_panes() {
     local format
@@ -31,7 +33,6 @@ capture_pane() {
 save_panes() {
     local window pane number alternate row alternate_row history _
     while IFS=$field_separator read -r window pane _ _ _ _ _ _ _ number alternate row alternate_row history _; do
-        # A directory's name may have line ends in it, and anything after them.
         [[ $window.$pane.$alternate.$row.$alternate_row.$history =~ ^[0-9.]+$ && $number == %* ]] || continue
         capture_pane "$number" "$alternate" "$row" "$alternate_row" "$history" | last_lines \
             >"$1/scrollback.$window.$pane" || return

@@ -12,6 +12,7 @@ state=$HOME/.tmux
 socket=$state/tmux.sock
 saved=$state/saved
 field_separator=$'\x1f'
+line_end_mark=$'\x1e'
 maximum_windows=20
 maximum_panes=50
 maximum_lines=2000
@@ -56,10 +57,12 @@ lock() {
     exec 9<"$state" && flock -w 5 9
 }
 
-# tmux expands formats in names and directories: ## is a #, but #[ stays as it is.
+# tmux expands formats in names and directories: ## is a #, but #[ stays as it is. A ; at the end of an argument would be
+# the end of a command.
 literally() {
     local text=${1//\#/##}
-    printf '%s' "${text//'##['/'#['}"
+    text=${text//'##['/'#['}
+    printf '%s' "${text/%;/\\;}"
 }
 
 # At most maximum_bytes of the end of what comes in, in whole lines, without the blanks that joined lines end with.
