@@ -197,7 +197,7 @@ async def measure(servers: Sequence[ServerProcess]) -> dict[str, Figures]:
 async def measure_growth(users: int, mongodb: bool) -> None:
     """Print the CPU time of a request with few and with many users in the store, and the ratio."""
     async with AsyncExitStack() as stack:
-        variables = {}
+        variables = {"HEADER_TIMEOUT": "10m"}  # a connection is idle until those before it have had their turn
         if mongodb:
             directory = Path(stack.enter_context(TemporaryDirectory()))
             database = await asyncio.to_thread(MongoServer.start, directory / "data")
