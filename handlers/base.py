@@ -26,10 +26,9 @@ from handlers import headers
 from handlers.answers import AnsweringHandler, log
 from handlers.operations import Operation, Verb, late, operation_of
 from handlers.refusals import refusal
-from handlers.requests import bearer_token, content_length, header_bytes, load_body, load_query
+from handlers.requests import bearer_token, check_headers, content_length, load_body, load_query
 
 ADMISSION_DEADLINE_S = 15.0
-MAX_HEADER_BYTES = 32 * 1024
 DRAIN_BYTES = 64 * 1024 * 1024
 """Of a body that is too large so much is read and thrown away, so that its sender comes to read the answer."""
 
@@ -63,8 +62,7 @@ class BaseHandler(AnsweringHandler):
             self._refusal = self._refusal or late()
 
     async def _admit(self, operation: Operation | None) -> None:
-        if header_bytes(self.request) > MAX_HEADER_BYTES:
-            raise HTTPError(431)
+        check_headers(self.request)
         if operation is None:
             if self.request.method != "OPTIONS":
                 self._spend(await self.backend.take_anonymous("other", self.origin.address))

@@ -14,6 +14,7 @@ from webargs.tornadoparser import TornadoParser
 from devpocket.errors import FieldProblem, MalformedRequestError, ValidationError
 from devpocket.schemas.wire import CODES
 
+MAX_HEADER_BYTES = 32 * 1024
 MAX_PROBLEMS = 50
 _MAX_PATH_CHARS = 100
 _PARTS = ("_schema", "key", "value")
@@ -113,7 +114,7 @@ def header_bytes(request: HTTPServerRequest) -> int:
     return sum(len(name) + len(value) + 4 for name, value in request.headers.get_all())
 
 
-def require(condition: bool, status: int) -> None:
-    """Answer with ``status`` unless ``condition`` holds."""
-    if not condition:
-        raise HTTPError(status)
+def check_headers(request: HTTPServerRequest) -> None:
+    """Answer with 431 unless the headers are of a reasonable size."""
+    if header_bytes(request) > MAX_HEADER_BYTES:
+        raise HTTPError(431)

@@ -46,7 +46,7 @@ from handlers.answers import AnsweringHandler, origin_of
 from handlers.event_queue import EventQueue
 from handlers.liveness import Liveness
 from handlers.refusals import refusal
-from handlers.requests import bearer_token, is_handshake
+from handlers.requests import bearer_token, check_headers, is_handshake
 from handlers.socket_options import prefer_fresh_output
 from handlers.socket_registry import SocketRegistry
 
@@ -90,6 +90,7 @@ class SocketHandler(AnsweringHandler, WebSocketHandler):
 
     async def prepare(self) -> None:
         """Answer what is no handshake like every other mistake; identification waits until the handshake is over."""
+        check_headers(self.request)
         if not is_handshake(self.request):
             raise HTTPError(426)
 

@@ -178,6 +178,11 @@ def test_an_old_version_of_websocket_is_told_which_one_is_spoken(api: httpx.Clie
     assert_refused(answer, 426, "upgrade_required")
 
 
+def test_a_handshake_with_large_headers_is_refused_in_words(api: httpx.Client) -> None:
+    headers = HANDSHAKE | {"X-Padding": "x" * 65_536}
+    assert_refused(api.get(f"/api/v1/ws/terminal/{'a' * 24}", headers=headers), 431, "headers_too_large")
+
+
 # --- who asks --------------------------------------------------------------------------------------------------------
 
 
