@@ -116,8 +116,8 @@ class Passwords:
 
 
 def is_common_password(password: str) -> bool:
-    """Tell whether this is one of the passwords that are guessed first, however its letters are capitalised."""
-    return password.casefold() in _COMMON
+    """Tell whether this is one of the passwords that are guessed first, in whatever capitals and between spaces."""
+    return password.strip().casefold() in _COMMON
 
 
 def check_new_password(password: str, *, field: str = "password") -> None:

@@ -148,6 +148,7 @@ def test_every_listed_password_would_pass_the_other_rules_and_is_refused_in_any_
         cased = _with_both_cases(entry)
         assert password_problems(cased, is_common=lambda _: False) == [], entry
         assert is_common_password(cased), entry
+        assert is_common_password(f" {cased} "), entry
 
 
 def _with_both_cases(text):
