@@ -90,6 +90,14 @@ async def test_a_useless_path_costs_no_terminal(inside: Inside):
     await inside.shows("=/nowhere=")
 
 
+async def test_variables_that_bash_has_uses_for_cost_no_terminal(inside: Inside):
+    for name in ("BASH_SOURCE", "BASH_ENV", "FUNCNAME", "IFS", "SHELLOPTS", "PROMPT_COMMAND"):
+        inside.variables[name] = "x"
+    await inside.ensure("BASH_SOURCE", "IFS")
+    await inside.type("echo a$((1 + 1))live")
+    await inside.shows("a2live")
+
+
 async def test_ensuring_at_the_same_time_and_again_makes_one_session_with_one_window(inside: Inside):
     await asyncio.gather(*(inside.ensure() for _ in range(4)))
     await inside.ensure()

@@ -1,5 +1,5 @@
 # Becomes a tmux client on this terminal. Argument: a name for the client, where it will be detached by name.
-. "${BASH_SOURCE[0]%/*}/terminal-tmux.sh"
+. "${0%/*}/terminal-tmux.sh"
 
 # Prints how many rows tmux takes for itself (unless its user wants it to, none); fails without a session.
 status_rows() {

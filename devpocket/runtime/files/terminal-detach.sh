@@ -1,5 +1,5 @@
 # Detaches the client that attached under a name. Argument: the name.
-. "${BASH_SOURCE[0]%/*}/terminal-tmux.sh"
+. "${0%/*}/terminal-tmux.sh"
 
 [[ $1 =~ ^[A-Za-z0-9_]+$ ]] || exit 2
 option=@devpocket_client_$1

@@ -1,5 +1,5 @@
 # Makes the tmux server and the session exist. Arguments: names of variables that new windows shall see.
-. "${BASH_SOURCE[0]%/*}/terminal-tmux.sh"
+. "${0%/*}/terminal-tmux.sh"
 
 # Something else where a folder or the socket has to be is moved out of the way, never removed.
 set_aside() {

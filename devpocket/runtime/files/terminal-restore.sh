@@ -1,6 +1,6 @@
 # Makes the session from its saved state. Called by terminal-ensure.sh, which looks afterwards whether there is one, and
 # within whose deadline this ends. Nothing that is read here is believed: it is checked, and then only used as text.
-. "${BASH_SOURCE[0]%/*}/terminal-tmux.sh"
+. "${0%/*}/terminal-tmux.sh"
 
 declare -A windows=()     # identifiers by saved index
 declare -A layouts=()     # the saved layout by identifier

@@ -1,5 +1,5 @@
 # Saves windows, layout, working directories and scrollback. Exits with 3 when there is no session.
-. "${BASH_SOURCE[0]%/*}/terminal-tmux.sh"
+. "${0%/*}/terminal-tmux.sh"
 umask 077
 
 # Everything that is restored, in this order; free text comes last, since only it may hold anything. Line ends in it are

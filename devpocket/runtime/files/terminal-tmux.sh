@@ -2,7 +2,7 @@
 # They run inside an environment, as its user, in a home where anything may be anywhere.
 
 set -u -o pipefail
-files=${BASH_SOURCE[0]%/*}
+files=${0%/*}
 export HOME=$1
 session=$2
 shift 2
