@@ -15,7 +15,8 @@ SUITES = {
     "test_local_walls.py": "",
     "test_local_network.py": "loopback or ports or lost",
     "test_local_removal.py": "links or odd or hide or (twenty and none)",
-    "test_local_limits.py": "bomb or together or full_home",
+    "test_local_limits.py": "bomb or together or full_home or scratch or still_grows",
+    "test_local_lockouts.py": "",
 }
 
 
