@@ -109,6 +109,14 @@ async def test_variables_hostname_and_user_are_the_environments_own(runtime):
     assert f'it\'s "fine"\n$HOME|{spec.hostname}|devpocket|/home/devpocket/workspace' in text
 
 
+async def test_variables_may_be_named_like_those_of_a_script(runtime):
+    names = ("code", "command", "files", "folder", "name", "others", "path", "result", "special", "state", "variable")
+    spec = make_spec("env | grep -c '=mine$' | sed s/^/own:/", **dict.fromkeys(names, "mine"))
+    await runtime.ensure_running(spec)
+    await runtime.ensure_installation(spec, 1)
+    assert f"own:{len(names)}\n" in (await installed(runtime, spec.environment_id)).text
+
+
 async def test_a_variable_that_no_process_can_be_given_is_refused(runtime):
     with pytest.raises(DriverError):
         await runtime.ensure_running(make_spec(BAD="a\0b"))

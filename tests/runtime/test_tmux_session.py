@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -96,6 +97,23 @@ async def test_variables_that_bash_has_uses_for_cost_no_terminal(inside: Inside)
     await inside.ensure("BASH_SOURCE", "IFS")
     await inside.type("echo a$((1 + 1))live")
     await inside.shows("a2live")
+
+
+async def test_variables_named_like_those_of_the_scripts_stay_as_they_are(inside: Inside):
+    scripts = b"\n".join(files().values()).decode()
+    names = set(re.findall(r"\b([a-z_]+)\+?=", scripts)) | set(re.findall(r"\bfor ([a-z_]+) in", scripts))
+    assert {"session", "state", "path", "pair", "process"} <= names
+    inside.variables |= dict.fromkeys(names, "mine")
+    await inside.ensure(*names)
+    await inside.tmux("new-window", "-t", inside.target, "-n", "other")
+    for window in ("0", "other"):
+        target = f"{inside.target}{window}"
+        await inside.type("clear; env | grep -c '=mine$'", target)
+        await inside.shows(str(len(names)), target)
+    await inside.restart()
+    await inside.type("clear; env | grep -c '=mine$'; echo d$((1 + 1))ne")
+    await inside.shows("d2ne")
+    assert str(len(names)) in await inside.text()
 
 
 async def test_ensuring_at_the_same_time_and_again_makes_one_session_with_one_window(inside: Inside):

@@ -37,10 +37,9 @@ start_server() {
         set_aside "$socket"
     fi
     (
-        unset SHLVL OLDPWD
-        export DEVPOCKET_FILES=$files PATH=$environment_path
+        export DEVPOCKET_FILES=$files
         cd -- "$workspace" || cd /
-        exec "$tmux_program" -u -S "$socket" -f "$files/tmux.conf" start-server \; \
+        become "$tmux_program" -u -S "$socket" -f "$files/tmux.conf" start-server \; \
             set-option -g default-terminal "$(terminal_type)" \; \
             set-environment -gr DEVPOCKET_FILES \; \
             display-message -p '#{pid}' 9<&-
@@ -78,17 +77,19 @@ fresh_session() {
 # Lets new windows see the variables of these names as they are, and no more those that were given before and are gone.
 # tmux keeps the names, for the next time.
 refresh_variables() {
-    local name quote=\' before
+    local name pair quote=\' before
+    local -A given=()
+    for pair in "${DEVPOCKET_given[@]}"; do
+        given[${pair%%=*}]=${pair#*=}
+    done
     read -ra before < <(in_tmux show-options -gqv @devpocket_variables)
     {
         printf "set-option -g @devpocket_variables '%s'\n" "${*//"$quote"/}"
         for name in "${before[@]}" "$@"; do
             if ! [[ $name =~ ^[A-Za-z_][A-Za-z0-9_]*$ ]]; then
                 continue
-            elif [[ $name == PATH ]]; then
-                printf "set-environment -g PATH '%s'\n" "${environment_path//$quote/$quote\\$quote$quote}"
-            elif [[ -v $name ]]; then
-                printf "set-environment -g %s '%s'\n" "$name" "${!name//$quote/$quote\\$quote$quote}"
+            elif [[ -v given[$name] ]]; then
+                printf "set-environment -g %s '%s'\n" "$name" "${given[$name]//$quote/$quote\\$quote$quote}"
             else
                 printf 'set-environment -gu %s\n' "$name"
             fi

@@ -2,8 +2,9 @@
 # respawns the pane would wipe its screen, and tmux 3.3 calls it only once a pane.)
 # Arguments, for a restored pane: the file of its scrollback, the channel on which to say that it is shown, the directory.
 
-# The environment's own PATH is for the shells.
-environment_path=${PATH-}
+# The environment's own PATH is for the shells, and so are all its variables: those of this script begin with what none of
+# them does.
+DEVPOCKET_environment_path=${PATH-}
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 show_scrollback() {
@@ -17,7 +18,7 @@ show_scrollback() {
 login_shell() {
     (
         shopt -s execfail
-        PATH=$environment_path
+        PATH=$DEVPOCKET_environment_path
         exec -l "$SHELL"
         exec -l "$BASH"
     )
@@ -28,7 +29,7 @@ plain_shell() {
     sleep 1
     echo 'Your login shell ends as soon as it starts. This one reads no start files:'
     echo 'look into ~/.profile, ~/.bash_profile and ~/.bashrc.'
-    PATH=$environment_path "$BASH" --noprofile --norc
+    PATH=$DEVPOCKET_environment_path "$BASH" --noprofile --norc
 }
 
 is_last() {
@@ -43,12 +44,12 @@ if (($# == 3)); then
     show_scrollback "$1" "$2"
     cd -- "$3" || cd
 fi
-short_lives=0
+DEVPOCKET_short_lives=0
 while true; do
-    began=$EPOCHSECONDS
-    if ((short_lives < 4)); then login_shell; else plain_shell; fi
+    DEVPOCKET_began=$EPOCHSECONDS
+    if ((DEVPOCKET_short_lives < 4)); then login_shell; else plain_shell; fi
     is_last || break
-    if ((EPOCHSECONDS - began <= 1)); then ((short_lives += 1)); else short_lives=0; fi
+    if ((EPOCHSECONDS - DEVPOCKET_began <= 1)); then ((DEVPOCKET_short_lives += 1)); else DEVPOCKET_short_lives=0; fi
     stty sane
     cd -- "$HOME/workspace" || cd
 done

@@ -2,8 +2,16 @@
 # They run inside an environment, as its user, in a home where anything may be anywhere.
 
 set -u -o pipefail
+# The environment's variables are for what is started in it, as they are. Nothing else is given any of them, because the
+# variables of these scripts may have the same names: all but those that nobody else may use, which begin with DEVPOCKET_.
+mapfile -d '' -t DEVPOCKET_given </proc/self/environ
+for DEVPOCKET_pair in "${DEVPOCKET_given[@]}"; do
+    export -n "${DEVPOCKET_pair%%=*}"
+done 2>/dev/null
+
 files=${0%/*}
-export HOME=$1
+export HOME=$1 PATH LC_ALL LC_CTYPE LANG
+DEVPOCKET_given+=("HOME=$HOME")
 session=$2
 shift 2
 
@@ -25,9 +33,9 @@ environment_path=${PATH:-$system_path}
 PATH=$system_path
 tmux_program=$(type -P tmux)
 timeout_program=$(type -P timeout)
-unset TMUX TMUX_PANE
 if [[ -z ${LC_ALL:-}${LC_CTYPE:-}${LANG:-} ]]; then
-    export LANG=C.UTF-8
+    LANG=C.UTF-8
+    DEVPOCKET_given+=("LANG=$LANG")
 fi
 
 # A tmux server outlives whoever starts it: it must not inherit what that one had open. (One is this script, for bash.)
@@ -38,6 +46,15 @@ for path in /proc/self/fd/*; do
     fi
 done 2>/dev/null
 
+# Becomes a program that has the environment's variables. Changes those of this shell, so it is for a subshell.
+become() {
+    for DEVPOCKET_pair in "${DEVPOCKET_given[@]}"; do
+        export "$DEVPOCKET_pair"
+    done 2>/dev/null
+    unset TMUX TMUX_PANE SHLVL OLDPWD
+    exec "$@"
+}
+
 # Descriptor 9 is the lock, which a server that is started here must not keep.
 in_tmux() {
     PATH=$environment_path "$tmux_program" -u -S "$socket" "$@" 9<&-
@@ -45,7 +62,7 @@ in_tmux() {
 
 # Runs another one of these scripts. Arguments: its deadline in seconds, its name, its own arguments.
 run_script() {
-    PATH=$environment_path "$timeout_program" -k 1 "$1" "$BASH" -p "$files/terminal-$2.sh" "$HOME" "$session" "${@:3}" 9<&-
+    (become "$timeout_program" -k 1 "$1" "$BASH" -p "$files/terminal-$2.sh" "$HOME" "$session" "${@:3}" 9<&-)
 }
 
 has_session() {
