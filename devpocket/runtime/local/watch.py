@@ -77,6 +77,8 @@ class _Home:
 class _Disk:
     free_bytes: int = -1
     scanned_at_s: float = field(default=float("-inf"))
+    has_moved: bool = False
+    """Since the look before: who was writing then has perhaps written a little more."""
 
 
 class Watch:
@@ -187,8 +189,9 @@ class Watch:
         space = await asyncio.to_thread(DiskSpace.of, self._data_dir)
         moved = abs(space.free_bytes - self._disk.free_bytes) >= MOVED_BYTES
         now = time.monotonic()
-        if moved or now - self._disk.scanned_at_s >= RESCAN_S or any(self.is_full(one.id) for one in environments):
-            self._disk = _Disk(space.free_bytes, now)
+        is_due = self._disk.has_moved or now - self._disk.scanned_at_s >= RESCAN_S
+        if moved or is_due or any(self.is_full(one.id) for one in environments):
+            self._disk = _Disk(space.free_bytes, now, has_moved=moved)
             for environment in environments:
                 async with self._apart(environment.id):
                     await self._look_at_home(environment)
