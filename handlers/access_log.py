@@ -32,13 +32,14 @@ def log_request(handler: RequestHandler) -> None:
     route: str = getattr(handler, "route", "") or "unknown"
     handler.settings["backend"].metrics.request_ended(route, status, duration_s)
     caller = getattr(handler, "caller", None)
+    user = caller.user if caller else getattr(handler, "signed_in", None)
     line: dict[str, Any] = {
         "method": handler.request.method,
         "route": route,
         "path": shown_path(handler.request.path),
         "status": status,
         "duration_ms": round(duration_s * 1000, 1),
-        "user": caller.user.id if caller else None,
+        "user": user.id if user else None,
         "address": origin_of(handler.request, handler.settings["backend"]).address,
         "request_id": getattr(handler, "request_id", ""),
     }

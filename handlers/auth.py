@@ -1,6 +1,7 @@
 """Registration, sign-in, tokens, passwords, addresses."""
 
-from actors.messages import ChangePassword, EndSession, ResendVerification, VerifyEmail
+from actors.messages import ChangePassword, EndSession, ResendVerification, SignIn, VerifyEmail
+from devpocket.domain.users import User
 from devpocket.schemas.accounts import (
     ChangePasswordRequest,
     EmailRequest,
@@ -19,7 +20,18 @@ from handlers.operations import PUBLIC, operation
 from handlers.paths import Route
 
 
-class RegisterHandler(BaseHandler):
+class SignInHandler(BaseHandler):
+    """Answers with tokens; the line in the log names whose they are."""
+
+    signed_in: User | None = None
+
+    def welcome(self, sign_in: SignIn) -> None:
+        """Answer whoever has signed in."""
+        self.signed_in = sign_in.user
+        self.answer(sign_in)
+
+
+class RegisterHandler(SignInHandler):
     """A new account, signed in at once."""
 
     @operation(
@@ -33,10 +45,10 @@ class RegisterHandler(BaseHandler):
     )
     async def post(self) -> None:
         """Answer with tokens; the address is verified later."""
-        self.answer(await self.backend.accounts.register(**self.body(), origin=self.origin))
+        self.welcome(await self.backend.accounts.register(**self.body(), origin=self.origin))
 
 
-class LoginHandler(BaseHandler):
+class LoginHandler(SignInHandler):
     """Sign-in with a password."""
 
     @operation(
@@ -52,10 +64,10 @@ class LoginHandler(BaseHandler):
         body = self.body()
         identifier, password = body["username_or_email"], body["password"]
         accounts = self.backend.accounts
-        self.answer(await accounts.login(identifier=identifier, password=password, origin=self.origin))
+        self.welcome(await accounts.login(identifier=identifier, password=password, origin=self.origin))
 
 
-class RefreshHandler(BaseHandler):
+class RefreshHandler(SignInHandler):
     """The next pair of tokens."""
 
     @operation(
@@ -68,10 +80,10 @@ class RefreshHandler(BaseHandler):
     )
     async def post(self) -> None:
         """Answer with tokens; the one that was sent is used up."""
-        self.answer(await self.backend.accounts.refresh(**self.body(), origin=self.origin))
+        self.welcome(await self.backend.accounts.refresh(**self.body(), origin=self.origin))
 
 
-class GoogleHandler(BaseHandler):
+class GoogleHandler(SignInHandler):
     """Sign-in with Google."""
 
     @operation(
@@ -84,7 +96,7 @@ class GoogleHandler(BaseHandler):
     )
     async def post(self) -> None:
         """Answer with tokens."""
-        self.answer(await self.backend.accounts.google(**self.body(), origin=self.origin))
+        self.welcome(await self.backend.accounts.google(**self.body(), origin=self.origin))
 
 
 class MeHandler(BaseHandler):

@@ -30,6 +30,7 @@ def test_no_secret_is_written_anywhere(server: ServerProcess) -> None:
     person = register(server)
     with httpx.Client(base_url=server.url, timeout=30) as client:
         spec = client.get("/api/v1/openapi.json").json()
+        user_id = client.get("/api/v1/auth/me", headers=person.headers).json()["id"]
         for path, item in spec["paths"].items():
             for method in [name for name in item if name != "parameters"]:
                 call(client, method, path, person)
@@ -37,6 +38,8 @@ def test_no_secret_is_written_anywhere(server: ServerProcess) -> None:
     assert httpx.get(f"{server.url}/health").status_code == 200
     written = b"".join(path.read_bytes() for path in (server.output, *server.data_dir.glob("*.log")))
     assert b'"route":"/api/v1/auth/login"' in written
+    lines = [json.loads(line) for line in server.output.read_text().splitlines() if line.startswith("{")]
+    assert ("/api/v1/auth/register", user_id) in {(line.get("route"), line.get("user")) for line in lines}
     assert MARK.encode() not in written
     assert person.access_token.encode() not in written
     assert person.refresh_token.encode() not in written
