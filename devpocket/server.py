@@ -196,7 +196,7 @@ class Server:
         http.stop()
         self._sockets.tell_all(GOING_AWAY, "Server restarts", RECONNECT)
         handing_over = asyncio.create_task(assembly.supervisor.stop(budget_s / 4), name="hand over")
-        await asyncio.wait([handing_over], timeout=budget_s / 8)
+        await asyncio.wait([handing_over], timeout=budget_s / 4)
         cut, *_ = await asyncio.gather(
             self._sockets.disconnect_all(budget_s / 8),
             self._sockets.detach_all(budget_s / 4),
